@@ -1,0 +1,49 @@
+# `make repro` and `make test` need Python 3.11 or newer and nothing else; each sets up .venv by itself.
+PYTHON ?= python3
+VENV := .venv
+STAMP := $(VENV)/.installed
+RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
+
+.PHONY: help setup repro test lint format mlflow lock clean
+
+help:
+	@echo "make repro   run the pipeline for the profiles in params.yaml (default: the demo, minutes on 2 cores)"
+	@echo "make test    run the test suite"
+	@echo "make lint    check style;  make format  apply it"
+	@echo "make mlflow  open MLflow on http://localhost:5000"
+	@echo "make setup   only create .venv with the locked dependencies"
+
+setup: $(STAMP)
+
+# torch comes first: packages that depend on it would otherwise fetch a build of their own choice.
+$(STAMP): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $(PYTHON) is older than Python 3.11; call make PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint requirements.lock torch
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'
+	@touch $@
+
+repro: setup
+	$(RUN) dvc repro
+
+test: setup
+	$(RUN) python -m pytest
+
+lint: setup
+	$(RUN) ruff check . && $(RUN) ruff format --check .
+
+format: setup
+	$(RUN) ruff check --fix . && $(RUN) ruff format .
+
+mlflow: setup
+	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
+	  $(RUN) mlflow ui --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db"
+
+lock:
+	@{ sed -n '/^#/p' requirements.lock; \
+	   $(VENV)/bin/pip freeze --exclude-editable | sed 's/+cpu//; s/+cu[0-9]*//' | grep -vE '^(nvidia-|triton|cuda-)'; } > .lock.tmp
+	@mv .lock.tmp requirements.lock
+
+clean:
+	rm -rf .ray .pytest_cache .ruff_cache .hypothesis

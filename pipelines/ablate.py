@@ -1,0 +1,95 @@
+"""Stage `ablate`: trains every cell with every seed that has not been trained yet.
+
+python -m pipelines.ablate <profile>
+"""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipelines.cluster import ray_session, run_trials
+from pipelines.display import GridDisplay
+from pipelines.entry import profile_stage
+from pipelines.tracking import Mirror
+from regproxy.profile import Profile, load_profile
+from regproxy.train.trial import Trial
+
+
+def all_trials(profile: Profile) -> list[Trial]:
+    """Returns the profile's trials with their absolute paths, in the order of the file."""
+    data, runs = Path("data/prepared").absolute(), Path("runs").absolute()
+    return [
+        Trial(
+            profile=profile.name,
+            cell=cell,
+            seed=seed,
+            data_dir=str(data / profile.name / cell.data.name),
+            run_dir=str(runs / profile.name / cell.data.name / cell.name / str(seed)),
+        )
+        for cell, seed in profile.trials()
+    ]
+
+
+def ablate(profile_name: str) -> int:
+    """Trains what is missing; returns the exit status, 1 if a trial failed (the others still finish)."""
+    profile = load_profile(profile_name)
+    trials = all_trials(profile)
+    missing = [trial for trial in trials if trial.finished_record() is None]
+    finished = len(trials) - len(missing)
+    print(f"{len(trials)} trials in profile {profile_name}: {finished} finished, {len(missing)} to train")
+    errors: dict[str, str] = {}
+    with Mirror(profile_name) as mirror:
+        for trial in trials:
+            if trial not in missing:
+                mirror.add_run(trial)
+        if missing:
+            errors = train_missing(missing, profile, finished, mirror)
+    for name, error in errors.items():
+        print(f"trial {name} failed: {error}", file=sys.stderr)
+    if errors:
+        print(
+            f"{len(errors)} of {len(trials)} trials failed (tracebacks: error.log in each run's folder); "
+            f"the others are kept, run again to go on",
+            file=sys.stderr,
+        )
+        return 1
+    print(f"runs are in runs/{profile_name}/")
+    return 0
+
+
+def train_missing(missing: list[Trial], profile: Profile, finished: int, mirror: Mirror) -> dict[str, str]:
+    """Trains trials on the cluster under a live table; returns the errors by trial name."""
+    errors: dict[str, str] = {}
+    with ray_session(), GridDisplay(missing, already_finished=finished) as display:
+
+        def on_end(index: int, error: str | None) -> None:
+            display.end(index, error)
+            if error:
+                errors[missing[index].name] = error
+            else:
+                mirror.add_run(missing[index])
+
+        commit = git_commit()
+        run_trials(missing, profile.resources, git_commit=commit, watch=display.update, on_end=on_end)
+    for trial in missing:  # whatever Ray may have missed, only a record counts
+        if trial.finished_record() is None:
+            errors.setdefault(trial.name, "it ended without a record")
+    return errors
+
+
+def git_commit() -> str | None:
+    """Returns the commit of the working tree, with -dirty if it has changes, None outside of git."""
+    command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return profile_stage(ablate, __doc__, arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,38 @@
+"""Stage `demo_data`: draws the scenes of a profile that brings no data of its own.
+
+python -m pipelines.demo_data <profile>
+"""
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipelines.entry import profile_stage
+from regproxy.data.demo import write_demo
+from regproxy.profile import load_profile
+
+
+def demo_data(profile_name: str) -> int:
+    """Writes each data set whose root lies below data/demo/<profile>, in its own format's layout."""
+    profile = load_profile(profile_name)
+    folder = Path("data/demo") / profile_name
+    folder.mkdir(parents=True, exist_ok=True)  # the stage's output, empty or not
+    own = [data for data in profile.datasets if Path(data.root).absolute().is_relative_to(folder.absolute())]
+    if profile.demo is None or not own:
+        print(f"profile {profile_name} brings its own data, no scenes to draw")
+        return 0
+    for data in own:
+        started = time.monotonic()
+        write_demo(Path(data.root), format=data.format, **dataclasses.asdict(profile.demo))
+        count = profile.demo.num_train + profile.demo.num_val
+        print(f"{data.name}: {count} scenes in {time.monotonic() - started:.1f} s -> {data.root}")
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return profile_stage(demo_data, __doc__, arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

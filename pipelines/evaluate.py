@@ -1,0 +1,107 @@
+"""Stage `evaluate`: scores every finished run that has not been scored yet.
+
+python -m pipelines.evaluate <profile>
+"""
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.progress import Progress
+
+from pipelines.ablate import all_trials
+from pipelines.cluster import map_tasks, ray_session
+from pipelines.entry import profile_stage
+from pipelines.tracking import Mirror
+from regproxy.complexity import gflops_paper
+from regproxy.data.shards import Shards
+from regproxy.eval import metrics
+from regproxy.eval.score import confusion_of_shards
+from regproxy.model.network import load_model
+from regproxy.profile import load_profile
+from regproxy.train.trial import RECORD_FORMAT, Trial, source_digest, write_json
+
+
+def evaluate(profile_name: str) -> int:
+    """Scores what is missing; returns the exit status, 1 if a score failed."""
+    profile = load_profile(profile_name)
+    trials = [trial for trial in all_trials(profile) if trial.finished_record() is not None]
+    results = {trial: result_path(trial) for trial in trials}
+    missing = [trial for trial, path in results.items() if not is_scored(trial, path)]
+    print(f"{len(trials)} finished runs in profile {profile_name}, {len(missing)} to score")
+    errors: dict[str, str] = {}
+    with Mirror(profile_name) as mirror:
+        if missing:
+            with ray_session(), Progress() as bar:
+                task = bar.add_task("scoring", total=len(missing))
+                for trial, result, error in map_tasks(score, missing, profile.resources):
+                    bar.advance(task)
+                    if error:
+                        errors[trial.name] = error
+                    else:
+                        write_json(results[trial], result)
+        for trial, path in results.items():
+            if path.exists():
+                mirror.add_result(trial, json.loads(path.read_text()))
+    for name, error in errors.items():
+        print(f"scoring {name} failed: {error}", file=sys.stderr)
+    print(f"results are in results/{profile_name}/")
+    return 1 if errors else 0
+
+
+def result_path(trial: Trial) -> Path:
+    return Path("results") / trial.profile / trial.cell.data.name / trial.cell.name / f"{trial.seed}.json"
+
+
+def result_identity(trial: Trial) -> str:
+    """SHA-256 of the run, how it is scored and the source that scores."""
+    parts = (trial.identity, json.dumps(asdict(trial.cell.evaluation)), source_digest("eval"))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def is_scored(trial: Trial, path: Path) -> bool:
+    try:
+        return json.loads(path.read_text())["identity"] == result_identity(trial)
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def score(trial: Trial) -> dict[str, Any]:
+    """Returns the result record of a finished run on its validation split."""
+    started = time.monotonic()
+    shards = Shards(Path(trial.data_dir), "val")
+    model = load_model(trial.run_dir)
+    matrix = confusion_of_shards(model, shards, trial.cell, range(len(shards)))
+    per_class = metrics.iou_per_class(matrix).tolist()
+    return {
+        "format": RECORD_FORMAT,
+        "identity": result_identity(trial),
+        "run_identity": trial.identity,
+        "profile": trial.profile,
+        "dataset": trial.cell.data.name,
+        "cell": trial.cell.name,
+        "seed": trial.seed,
+        "split": "val",
+        "num_images": len(shards),
+        "miou": float(metrics.mean_iou(matrix)),
+        "pixel_accuracy": float(metrics.pixel_accuracy(matrix)),
+        "mean_accuracy": float(metrics.mean_accuracy(matrix)),
+        "classes": list(trial.cell.data.classes),
+        "iou_per_class": [None if value != value else value for value in per_class],
+        "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "gflops_paper": gflops_paper(trial.cell),
+        "seconds": round(time.monotonic() - started, 3),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return profile_stage(evaluate, __doc__, arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

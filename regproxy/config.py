@@ -1,0 +1,176 @@
+"""What a run is: frozen, typed values that say everything that can change a number.
+
+A `Cell` is one model and recipe on one data set, fully resolved. Profiles (see profile.py) declare
+cells; a trial is a cell with a seed. Sizes are (height, width) in pixels unless a name says otherwise.
+"""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from regproxy.parse import ConfigError, parse
+
+IGNORE_LABEL = 255
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone:
+    """A timm vision transformer; width, depth and heads replace timm's own where they are given."""
+
+    timm_name: str
+    width: int | None = None
+    depth: int | None = None
+    heads: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """A network: backbone, head and, for RegProxy, the affinity head's shape (paper sections 4.1-4.3).
+
+    `tap` is the 0-based index of the block whose output the affinity head reads; `region` is (h, w),
+    the sub-cells a token is divided into; `conv` the affinity head's first convolution.
+    """
+
+    arch: str
+    backbone: Backbone
+    head: Literal["linear", "regproxy"]
+    region: tuple[int, int] | None = None
+    conv: Literal["none", "normal", "depthwise"] | None = None
+    tap: int | None = None
+    drop_path: float = 0.1
+
+    def __post_init__(self) -> None:
+        own = {"region": self.region, "conv": self.conv, "tap": self.tap}
+        if self.head == "regproxy":
+            missing = [name for name, value in own.items() if value is None]
+            if missing:
+                raise ConfigError(f"head regproxy needs {' and '.join(missing)}")
+            if min(self.region) < 1:
+                raise ConfigError(f"region {list(self.region)} is not allowed, both sizes must be 1 or more")
+        else:
+            given = [name for name, value in own.items() if value is not None]
+            if given:
+                raise ConfigError(f"head {self.head} has no {' or '.join(given)}, leave it out")
+        if not 0 <= self.drop_path < 1:
+            raise ConfigError(f"drop_path {self.drop_path} is not allowed, it must be in [0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a model is trained; the defaults are the paper's (section 5.1 and the authors' release)."""
+
+    steps: int
+    crop: tuple[int, int]
+    scale: tuple[int, int]  # (long, short) side that ratio 1 rescales to
+    batch_size: int = 16  # global, over all workers and accumulated micro-batches
+    accumulate: int = 1  # micro-batches a step
+    learning_rate: float = 6.0e-5
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1.0e-8
+    weight_decay: float = 0.01
+    schedule: Literal["poly", "cosine_restart"] = "poly"
+    cosine_periods: tuple[int, ...] = ()  # steps
+    cosine_weights: tuple[float, ...] = ()
+    warmup_steps: int = 1500
+    warmup_ratio: float = 1.0e-6
+    loss_mean: Literal["all", "valid"] = "all"
+    ratio_range: tuple[float, float] = (0.5, 2.0)
+    max_class_share: float = 0.75  # of a crop's valid pixels
+    flip_probability: float = 0.5
+    photometric: bool = True
+    image_mean: tuple[float, float, float] = IMAGENET_MEAN  # RGB, 0..255
+    image_std: tuple[float, float, float] = IMAGENET_STD
+    precision: Literal["float32", "bf16"] = "float32"
+    compile: bool = False
+    loader_workers: int = 0
+    log_every: int = 50  # steps, as the next two
+    validate_every: int | None = None
+    checkpoint_every: int = 2000
+
+    def __post_init__(self) -> None:
+        counts = ("steps", "batch_size", "accumulate", "log_every", "checkpoint_every")
+        for name in counts:
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} {getattr(self, name)} is not allowed, it must be 1 or more")
+        if self.batch_size % self.accumulate:
+            raise ConfigError(f"accumulate {self.accumulate} does not divide batch_size {self.batch_size}")
+        low, high = self.ratio_range
+        if not 0 < low <= high:
+            raise ConfigError(f"ratio_range {[low, high]} is not allowed, it must be 0 < low <= high")
+        if len(self.cosine_periods) != len(self.cosine_weights):
+            raise ConfigError("cosine_periods and cosine_weights must be equally long")
+        if self.schedule == "cosine_restart" and sum(self.cosine_periods) < self.steps:
+            raise ConfigError(
+                f"cosine_periods cover {sum(self.cosine_periods)} of {self.steps} steps, add a period"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """How a trained model is scored: single scale, sliding windows over the rescaled image."""
+
+    scale: tuple[int, int]  # (long, short)
+    window: tuple[int, int]
+    stride: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        if any(s < 1 or s > w for s, w in zip(self.stride, self.window, strict=True)):
+            raise ConfigError(
+                f"stride {list(self.stride)} is not allowed, it must be between 1 and the window "
+                f"{list(self.window)}, or pixels would be skipped"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """A data set: where it lies and how it reads. `classes` are the names of the train ids 0, 1, ...
+
+    `void_labels` are label values on disk that count nowhere, besides those the format itself leaves out
+    and 255. `allow_partial` accepts another number of images than the data set officially has.
+    """
+
+    name: str
+    format: Literal["ade20k", "cityscapes", "folder"]
+    root: str
+    classes: tuple[str, ...]
+    void_labels: tuple[int, ...] = ()
+    train_split: str = "train"
+    val_split: str = "val"
+    allow_partial: bool = False
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One model and recipe on one data set, fully resolved; what a run record holds."""
+
+    name: str
+    data: DataConfig
+    model: ModelConfig
+    recipe: Recipe
+    evaluation: Evaluation
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain mapping for JSON; `Cell.from_dict` reads it back to an equal cell."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, mapping: dict[str, Any]) -> "Cell":
+        return parse(cls, mapping, "cell")
+
+    def digest(self) -> str:
+        """SHA-256 of what training depends on, besides seed, source and the images themselves.
+
+        That is model, recipe and class names: not the cell's name, how it is scored or where data lies.
+        """
+        parts = self.to_dict()
+        parts = {"model": parts["model"], "recipe": parts["recipe"], "classes": self.data.classes}
+        text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()

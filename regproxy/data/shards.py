@@ -1,0 +1,211 @@
+"""Shards: Arrow IPC files of encoded images and labels with a manifest, written once, read by memory map.
+
+A record is (id, image = the original encoded bytes, label = PNG of train ids, height, width). The
+manifest names every shard with rows, bytes and sha256, and is written last.
+"""
+
+import hashlib
+import json
+import os
+from bisect import bisect_right
+from dataclasses import asdict, dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from regproxy.config import IGNORE_LABEL
+from regproxy.data.datasets import SPLITS, DataError
+from regproxy.parse import choose
+
+MANIFEST = "manifest.json"
+FORMAT_VERSION = 1
+_ROWS_PER_BATCH = 16  # of Arrow; a reader finds row r in batch r // 16 without a search
+_FIELDS = {
+    "id": pa.string(),
+    "image": pa.binary(),
+    "label": pa.binary(),
+    "height": pa.int32(),
+    "width": pa.int32(),
+}
+
+
+@dataclass(frozen=True)
+class Record:
+    """One sample; `image` and `label` are encoded bytes (views of the memory map), sizes in pixels."""
+
+    id: str
+    image: bytes | memoryview
+    label: bytes | memoryview
+    height: int
+    width: int
+
+
+class ShardWriter:
+    """Writes one split's records as `<split>-00000.arrow`, ... into a directory.
+
+    A shard ends before it would exceed `max_bytes` of encoded data, or at `max_rows`.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        split: str,
+        classes: tuple[str, ...],
+        max_bytes: int = 256 * 2**20,
+        max_rows: int = 16_384,
+    ) -> None:
+        self.directory, self.split = directory, split
+        self.max_bytes, self.max_rows = max_bytes, max_rows
+        self.shards: list[dict[str, Any]] = []
+        metadata = {
+            "split": split,
+            "classes": json.dumps(classes),
+            "ignore_label": str(IGNORE_LABEL),
+            "format_version": str(FORMAT_VERSION),
+        }
+        fields = [pa.field(name, kind, nullable=False) for name, kind in _FIELDS.items()]
+        self._schema = pa.schema(fields, metadata=metadata)
+        self._writer: pa.RecordBatchFileWriter | None = None
+        self._pending: list[Record] = []
+        self._rows = self._bytes = 0
+
+    def write(self, record: Record) -> None:
+        size = len(record.image) + len(record.label)
+        if self._rows == self.max_rows or (self._rows and self._bytes + size > self.max_bytes):
+            self._end_shard()
+        self._pending.append(record)
+        self._rows += 1
+        self._bytes += size
+        if len(self._pending) == _ROWS_PER_BATCH:
+            self._flush()
+
+    def finish(self) -> list[dict[str, Any]]:
+        """Ends the last shard and returns the manifest's entries of all shards."""
+        if self._rows:
+            self._end_shard()
+        return self.shards
+
+    def close(self) -> None:
+        """Closes the open file, if any, without completing its shard."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _file(self) -> Path:
+        return self.directory / f"{self.split}-{len(self.shards):05d}.arrow"
+
+    def _flush(self) -> None:
+        if self._writer is None:
+            self._writer = pa.ipc.new_file(str(self._file()) + ".tmp", self._schema)
+        rows = [asdict(record) for record in self._pending]
+        self._writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=self._schema))
+        self._pending.clear()
+
+    def _end_shard(self) -> None:
+        if self._pending:
+            self._flush()
+        self._writer.close()
+        self._writer = None
+        file = self._file()
+        os.replace(f"{file}.tmp", file)
+        size, digest = file.stat().st_size, _sha256(file)
+        self.shards.append({"file": file.name, "rows": self._rows, "bytes": size, "sha256": digest})
+        self._rows = self._bytes = 0
+
+
+class Shards:
+    """Random access to one split's records; files are mapped on first use, so it pickles to workers."""
+
+    def __init__(self, directory: str | Path, split: str) -> None:
+        """Reads the manifest and checks that every shard is there in full length.
+
+        Raises:
+            DataError: no manifest, one of another format, or a shard missing or of another size.
+        """
+        self.directory = Path(directory)
+        self.split = choose(split, SPLITS, f"{directory}: split")
+        manifest = read_manifest(self.directory)
+        self.classes: tuple[str, ...] = tuple(manifest["classes"])
+        self._entries: list[dict[str, Any]] = manifest["splits"][split]["shards"]
+        self._ends = list(accumulate(entry["rows"] for entry in self._entries))
+        self._readers: dict[int, pa.RecordBatchFileReader] = {}
+        for entry in self._entries:
+            file = self.directory / entry["file"]
+            size = file.stat().st_size if file.exists() else None
+            if size != entry["bytes"]:
+                found = "is missing" if size is None else f"has {size:,} bytes"
+                raise DataError(f"{file} {found}, expected {entry['bytes']:,} bytes; run prepare again")
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_readers": {}}
+
+    def read(self, index: int) -> Record:
+        """Returns record `index`, 0 <= index < len, in the order of the ids; nothing is copied."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"record {index} of {len(self)} in {self.directory}, split {self.split}")
+        shard = bisect_right(self._ends, index)
+        row = index - (self._ends[shard - 1] if shard else 0)
+        if shard not in self._readers:
+            source = pa.memory_map(str(self.directory / self._entries[shard]["file"]))
+            self._readers[shard] = pa.ipc.open_file(source)
+        batch = self._readers[shard].get_batch(row // _ROWS_PER_BATCH)
+        name, image, label, height, width = (column[row % _ROWS_PER_BATCH] for column in batch.columns)
+        views = (memoryview(scalar.as_buffer()) for scalar in (image, label))
+        return Record(name.as_py(), *views, height.as_py(), width.as_py())
+
+    def verify(self) -> None:
+        """Reads every shard in full; raises DataError naming the first whose sha256 is not the manifest's."""
+        for entry in self._entries:
+            file = self.directory / entry["file"]
+            if _sha256(file) != entry["sha256"]:
+                raise DataError(f"{file} is damaged: its sha256 is not the manifest's; run prepare again")
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """Returns the manifest of a prepared data set; raises DataError if there is none this version reads."""
+    file = Path(directory) / MANIFEST
+    if not file.is_file():
+        raise DataError(f"{file} is missing: the data set is not prepared; run prepare")
+    try:
+        manifest = json.loads(file.read_text())
+        version = manifest["format_version"]
+    except (ValueError, KeyError, TypeError):
+        raise DataError(f"{file} is not a shard manifest; run prepare again") from None
+    if version != FORMAT_VERSION:
+        raise DataError(f"{file} has format version {version!r}, not {FORMAT_VERSION}; run prepare again")
+    return manifest
+
+
+def write_manifest(directory: Path, *, classes: tuple[str, ...], splits: dict[str, list]) -> dict[str, Any]:
+    """Writes the manifest over the shards of each split and returns it."""
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "classes": list(classes),
+        "ignore_label": IGNORE_LABEL,
+        "num_images": sum(entry["rows"] for shards in splits.values() for entry in shards),
+        "splits": {
+            split: {"num_images": sum(entry["rows"] for entry in shards), "shards": shards}
+            for split, shards in splits.items()
+        },
+    }
+    temporary = directory / f"{MANIFEST}.tmp"
+    temporary.write_text(json.dumps(manifest, indent=2) + "\n")
+    os.replace(temporary, directory / MANIFEST)
+    return manifest
+
+
+def manifest_digest(directory: str | Path) -> str:
+    """SHA-256 of the manifest, hence of all the data it names."""
+    read_manifest(Path(directory))
+    return _sha256(Path(directory) / MANIFEST)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

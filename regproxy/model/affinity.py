@@ -1,0 +1,100 @@
+"""The affinity head, which says what pixels belong to what token, and painting with it.
+
+B batch, C width, K classes, H W token grid, h w sub-cells a token, n = 9 neighbours in row-major order of
+their offsets (dy, dx) from (-1, -1) to (1, 1).
+"""
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional
+
+NEIGHBOURS = 9
+
+
+class AffinityHead(nn.Module):
+    """Predicts each sub-cell's affinity to the 3 x 3 tokens around it (paper section 4.2).
+
+    conv `depthwise`: 3x3 depth-wise, BN, ReLU, 1x1, BN, ReLU, 1x1; `normal`: 3x3, BN, ReLU, 1x1;
+    `none`: 1x1 alone (supplement, Table 2).
+    """
+
+    def __init__(self, width: int, region: tuple[int, int], conv: str) -> None:
+        super().__init__()
+        self.region = region
+        match conv:
+            case "none":
+                self.stem = nn.Identity()
+            case "normal":
+                self.stem = nn.Sequential(*_conv_bn_relu(width, kernel=3))
+            case "depthwise":
+                spatial = _conv_bn_relu(width, kernel=3, groups=width)
+                self.stem = nn.Sequential(*spatial, *_conv_bn_relu(width, kernel=1))
+            case _:
+                raise ValueError(f"conv {conv!r} is not known, allowed are none, normal, depthwise")
+        self.out = nn.Conv2d(width, NEIGHBOURS * region[0] * region[1], 1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Maps (B, C, H, W) early tokens to the affinity (B, 9, h, w, H, W) in float32.
+
+        It sums to 1 over the neighbours and is exactly 0 for those outside the image.
+        """
+        scores = self.out(self.stem(features))  # B (n h w) H W
+        height, width = self.region
+        scores = rearrange(scores, "B (n h w) H W -> B n h w H W", n=NEIGHBOURS, h=height, w=width)
+        outside = outside_neighbours(*scores.shape[-2:], device=scores.device)
+        scores = scores.float().masked_fill(outside[:, None, None], float("-inf"))
+        return scores.softmax(dim=1)
+
+
+def outside_neighbours(height: int, width: int, *, device: torch.device | None = None) -> Tensor:
+    """Returns which neighbours of each token lie outside an H x W grid: bool (9, H, W)."""
+    offsets = torch.arange(-1, 2, device=device)
+    rows = torch.arange(height, device=device) + offsets[:, None]  # 3 H
+    columns = torch.arange(width, device=device) + offsets[:, None]  # 3 W
+    row_out = (rows < 0) | (rows >= height)
+    column_out = (columns < 0) | (columns >= width)
+    outside = row_out[:, None, :, None] | column_out[None, :, None, :]
+    return rearrange(outside, "dy dx H W -> (dy dx) H W")
+
+
+def paint(affinity: Tensor, token_logits: Tensor) -> Tensor:
+    """Spreads token logits over the sub-cells, weighted by affinity (paper section 4.3, Algorithm 1).
+
+    Args:
+        affinity: (B, 9, h, w, H, W), non-negative, sums to 1 over dim 1.
+        token_logits: (B, K, H, W).
+
+    Returns:
+        (B, K, H h, W w): each sub-cell's convex combination of the logits of the tokens around it.
+
+    Raises:
+        ValueError: the shapes do not belong together.
+    """
+    if affinity.ndim != 6 or token_logits.ndim != 4 or affinity.shape[1] != NEIGHBOURS:
+        raise ValueError(
+            f"paint takes affinity (B, 9, h, w, H, W) and token logits (B, K, H, W), "
+            f"got {tuple(affinity.shape)} and {tuple(token_logits.shape)}"
+        )
+    batch, _, height, width, rows, columns = affinity.shape
+    if (batch, rows, columns) != (token_logits.shape[0], *token_logits.shape[2:]):
+        raise ValueError(
+            f"affinity {tuple(affinity.shape)} and token logits {tuple(token_logits.shape)} differ in "
+            f"batch or token grid"
+        )
+    neighbours = functional.unfold(token_logits, kernel_size=3, padding=1)  # B (K n) (H W)
+    neighbours = rearrange(neighbours, "B (K n) L -> (B L) K n", n=NEIGHBOURS)
+    weights = rearrange(affinity.to(token_logits.dtype), "B n h w H W -> (B H W) n (h w)")
+    painted = neighbours @ weights  # (B H W) K (h w)
+    return rearrange(
+        painted, "(B H W) K (h w) -> B K (H h) (W w)", B=batch, H=rows, W=columns, h=height, w=width
+    )
+
+
+def _conv_bn_relu(width: int, *, kernel: int, groups: int = 1) -> tuple[nn.Module, ...]:
+    conv = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=groups, bias=False)
+    return conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True)

@@ -1,0 +1,41 @@
+"""What the paper compares with: the class head alone, on the same backbone.
+
+B batch, C width, K classes, X Y image, p patch, H W token grid.
+"""
+
+from einops import rearrange
+from torch import Tensor, nn
+
+from regproxy.model.backbone import VisionTransformer
+
+
+class ClassHead(nn.Linear):
+    """One linear layer on every token of a map, drawn from N(0, 0.02) (paper section 4.3)."""
+
+    def __init__(self, width: int, num_classes: int) -> None:
+        super().__init__(width, num_classes)
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.weight, std=0.02)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Maps tokens (B, C, H, W) to token logits (B, K, H, W)."""
+        scores = super().forward(rearrange(features, "B C H W -> B H W C"))
+        return rearrange(scores, "B H W K -> B K H W")
+
+
+class LinearNetwork(nn.Module):
+    """The linear baseline: a class a patch, from the last tokens (grey rows of Table 1)."""
+
+    def __init__(self, backbone: VisionTransformer, num_classes: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.classifier = ClassHead(backbone.width, num_classes)
+        self.patch = backbone.patch
+        self.stride = (self.patch, self.patch)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps normalised images (B, 3, X, Y) of any size to logits (B, K, ceil(X / p), ceil(Y / p))."""
+        _, late = self.backbone(images)  # B C H W
+        return self.classifier(late)

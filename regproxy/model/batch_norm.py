@@ -1,0 +1,80 @@
+"""Batch norm whose statistics run over all workers, on CPU as on GPU.
+
+torch's SyncBatchNorm refuses CPU tensors. On CPU the same sums are added up by a differentiable all-reduce,
+so that the laws of several workers can be tested, and small runs made, without a GPU.
+
+B batch of this worker, C channels, H W map.
+"""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+
+class ProcessGroupBatchNorm2d(nn.BatchNorm2d):
+    """BatchNorm2d over the batches of all workers; it is BatchNorm2d where there is only one."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Normalises (B, C, H, W); updates the running statistics in training mode."""
+        if not self.training or not dist.is_initialized() or dist.get_world_size() == 1:
+            return super().forward(values)
+        wide = values.to(torch.promote_types(values.dtype, torch.float32))
+        variance, mean = (part.double() for part in torch.var_mean(wide, dim=(0, 2, 3), correction=0))
+        local = torch.stack([torch.ones_like(mean), mean, variance + mean.square()]) * wide[:, 0].numel()
+        count, total, squares = _SumOverWorkers.apply(local)  # C each
+        mean = total / count
+        variance = squares / count - mean.square()
+        with torch.no_grad():
+            unbiased = variance * count / (count - 1)
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
+            self.running_var.lerp_(unbiased.to(self.running_var), self.momentum)
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        mean, scale, bias = (part.to(wide)[:, None, None] for part in (mean, scale, self.bias))
+        return torch.addcmul(bias, wide - mean, scale).to(values)
+
+
+class _SumOverWorkers(torch.autograd.Function):
+    """Adds a tensor up over all workers; each worker's gradient is that of the sum of all their losses."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, local: Tensor) -> Tensor:
+        total = local.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, upstream: Tensor) -> Tensor:
+        total = upstream.clone()
+        dist.all_reduce(total)
+        return total
+
+
+def synchronise_batch_norm(model: nn.Module, device_type: str) -> nn.Module:
+    """Makes every BatchNorm2d take its statistics over all workers.
+
+    The parameters stay the same objects and the state keeps its names; use the model that is returned.
+
+    Args:
+        device_type: where the model will run, "cpu" or "cuda".
+    """
+    if device_type == "cuda":
+        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    if type(model) is nn.BatchNorm2d:
+        return _synchronised(model)
+    for name, child in model.named_children():
+        setattr(model, name, synchronise_batch_norm(child, device_type))
+    return model
+
+
+def _synchronised(norm: nn.BatchNorm2d) -> ProcessGroupBatchNorm2d:
+    assert norm.affine and norm.track_running_stats and norm.momentum is not None
+    with torch.device("meta"):
+        replacement = ProcessGroupBatchNorm2d(norm.num_features, eps=norm.eps, momentum=norm.momentum)
+    for name, parameter in norm.named_parameters(recurse=False):
+        setattr(replacement, name, parameter)
+    for name, buffer in norm.named_buffers(recurse=False):
+        setattr(replacement, name, buffer)
+    return replacement.train(norm.training)

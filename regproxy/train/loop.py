@@ -1,0 +1,179 @@
+"""The training, as one story from first to last step."""
+
+import math
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from regproxy.config import IGNORE_LABEL, Recipe
+from regproxy.data.loader import Batch, micro_batches, normalise
+from regproxy.data.order import torch_seed
+from regproxy.data.shards import Shards
+from regproxy.eval.metrics import mean_iou
+from regproxy.eval.score import confusion_of_shards
+from regproxy.model.network import build, save_model
+from regproxy.train import state
+from regproxy.train.context import Context, Progress
+from regproxy.train.history import History
+from regproxy.train.loss import upsampled_cross_entropy
+from regproxy.train.optim import build_optimizer, learning_rate
+from regproxy.train.trial import Trial
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss is no longer a number; the run stops instead of training on nonsense."""
+
+
+def train(trial: Trial, context: Context, *, git_commit: str | None = None) -> dict[str, Any]:
+    """Trains a trial to its end, from its last checkpoint if it has one, and returns its run record.
+
+    Leaves `run.json`, `model.safetensors` and `metrics.jsonl` in the trial's directory.
+
+    Raises:
+        NonFiniteLossError: the loss became infinite or NaN; names the step and the learning rate.
+        ValueError: the workers do not divide the batch.
+    """
+    recipe, device, run_dir = trial.cell.recipe, context.device, Path(trial.run_dir)
+    checkpoints = run_dir / "checkpoints"
+
+    # Model and optimiser, as they were left.
+    torch.manual_seed(torch_seed(trial.seed, 0, 0))  # every worker starts from the same weights
+    model = build(trial.cell).to(device)
+    num_parameters = sum(parameter.numel() for parameter in model.parameters())
+    model = context.synchronise_norms(model)
+    optimizer = build_optimizer(model, recipe)
+    if context.is_main:
+        state.discard_unusable(checkpoints, trial.identity)
+    context.wait()
+    first_step = state.restore(checkpoints, model=model, optimizer=optimizer)
+    trained = context.wrap(torch.compile(model) if recipe.compile else model)
+
+    # Data, from where the checkpoint stands.
+    train_shards = Shards(Path(trial.data_dir), "train")
+    batches = micro_batches(
+        train_shards,
+        recipe,
+        trial.seed,
+        first_step=first_step,
+        rank=context.rank,
+        world_size=context.world_size,
+        pin_memory=device.type == "cuda",
+    )
+    history = History(run_dir / "metrics.jsonl", first_step) if context.is_main else None
+
+    started = window_started = time.monotonic()
+    losses: list[Tensor] = []
+    final_loss = math.nan
+    trained.train()
+    for step in range(first_step, recipe.steps):
+        rate = learning_rate(recipe, step)
+        torch.manual_seed(torch_seed(trial.seed, step, context.rank))
+        losses.append(update(trained, optimizer, batches, rate, recipe, context))
+
+        done = step + 1
+        last = done == recipe.steps
+        checkpoint = done % recipe.checkpoint_every == 0 and not last
+        validate = recipe.validate_every is not None and done % recipe.validate_every == 0
+        if not (last or checkpoint or validate or done % recipe.log_every == 0):
+            continue
+
+        # Losses wait on the device until here, so that the steps between need no synchronisation.
+        final_loss = mean_finite_loss(losses, step, recipe, context)
+        speed = len(losses) * recipe.batch_size / (time.monotonic() - window_started)
+        val_miou = validation_miou(model, trial, context) if validate else None
+        if history:
+            history.write(
+                done, loss=final_loss, learning_rate=rate, images_per_second=speed, val_miou=val_miou
+            )
+            seconds_left = (recipe.steps - done) * recipe.batch_size / speed
+            context.report(Progress(done, recipe.steps, final_loss, rate, speed, seconds_left, val_miou))
+            if checkpoint:
+                state.save(checkpoints, step=done, identity=trial.identity, model=model, optimizer=optimizer)
+        context.wait()
+        losses, window_started = [], time.monotonic()
+
+    measured = {
+        "steps": recipe.steps,
+        "final_loss": final_loss,
+        "seconds": round(time.monotonic() - started, 3),
+        "resumed_at_step": first_step,
+        "num_parameters": num_parameters,
+        "workers": context.world_size,
+        "device": str(device) if device.type == "cpu" else torch.cuda.get_device_name(device),
+    }
+    measured["images_per_second"] = round(
+        (recipe.steps - first_step) * recipe.batch_size / max(measured["seconds"], 1e-9), 2
+    )
+    if not context.is_main:
+        return measured
+    save_model(model, run_dir)
+    record = trial.write_record(measured, git_commit)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return record
+
+
+def update(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: Iterator[Batch],
+    rate: float,
+    recipe: Recipe,
+    context: Context,
+) -> Tensor:
+    """Makes one optimiser step on the global batch; returns this worker's part of the loss, a scalar.
+
+    The parts add up to the loss over all workers, whose mean runs over the pixels of the whole batch.
+    """
+    parts = [next(batches).to(context.device) for _ in range(recipe.accumulate)]
+    pixels = sum(count_pixels(part.labels, recipe) for part in parts)
+    pixels = context.sum(pixels.double()).clamp(min=1)
+    share = pixels / context.world_size  # gradients are averaged over the workers, not added
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.zero_grad(set_to_none=True)
+    total = torch.zeros((), device=context.device)
+    for index, part in enumerate(parts):
+        images = normalise(part.images, recipe.image_mean, recipe.image_std, part.sizes)
+        with context.accumulating(model) if index + 1 < len(parts) else nullcontext():
+            with torch.autocast(context.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+                logits = model(images)
+            loss = upsampled_cross_entropy(logits, part.labels, IGNORE_LABEL, denominator=share)
+            loss.backward()
+        total += loss.detach() / context.world_size
+    optimizer.step()
+    return total
+
+
+def count_pixels(labels: Tensor, recipe: Recipe) -> Tensor:
+    """Returns over how many pixels the loss mean runs: all of them, or those that are not void."""
+    if recipe.loss_mean == "all":
+        return torch.tensor(labels.numel(), device=labels.device)
+    return (labels != IGNORE_LABEL).sum()
+
+
+def mean_finite_loss(losses: list[Tensor], last_step: int, recipe: Recipe, context: Context) -> float:
+    """Returns the mean of the waiting losses over all workers; raises NonFiniteLossError."""
+    values = context.sum(torch.stack(losses)).tolist()
+    for step, value in enumerate(values, start=last_step - len(values) + 1):
+        if not math.isfinite(value):
+            raise NonFiniteLossError(
+                f"the loss is {value} at step {step} with learning rate {learning_rate(recipe, step):.3g}; "
+                f"lower the learning rate or lengthen the warm-up"
+            )
+    return math.fsum(values) / len(values)
+
+
+def validation_miou(model: nn.Module, trial: Trial, context: Context) -> float:
+    """Scores the model on the validation split, each worker taking every n-th image."""
+    shards = Shards(Path(trial.data_dir), "val")
+    indices = range(context.rank, len(shards), context.world_size)
+    model.eval()
+    matrix = confusion_of_shards(model, shards, trial.cell, indices)
+    model.train()
+    return float(mean_iou(context.sum(torch.as_tensor(matrix).to(context.device)).cpu().numpy()))

@@ -1,0 +1,48 @@
+"""Shared fixtures: the smoke profile's scenes, generated and prepared once a test session."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from regproxy.config import Cell
+from regproxy.data.convert import prepare
+from regproxy.data.demo import write_demo
+from regproxy.profile import load_profile
+from regproxy.train.trial import Trial
+
+SMOKE_CELLS = {(cell.data.name, cell.name): cell for cell in load_profile("smoke").cells}
+
+
+@pytest.fixture(scope="session")
+def smoke_data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Prepared data of the smoke profile: directory with a manifest by data set name."""
+    root = tmp_path_factory.mktemp("smoke")
+    profile = load_profile("smoke")
+    prepared = {}
+    for data in profile.datasets:
+        raw = root / "raw" / data.name
+        write_demo(raw, format=data.format, **dataclasses.asdict(profile.demo))
+        prepared[data.name] = root / "prepared" / data.name
+        prepare(dataclasses.replace(data, root=str(raw)), prepared[data.name], workers=1)
+    return prepared
+
+
+@pytest.fixture
+def make_trial(smoke_data: dict[str, Path], tmp_path: Path) -> Callable[..., Trial]:
+    """Returns a function that makes a smoke trial; keywords replace fields of its recipe or model."""
+
+    def make(cell: str = "region-4x4", *, run: str = "run", seed: int = 0, **changes: object) -> Trial:
+        base: Cell = SMOKE_CELLS["ade20k", cell]
+        fields = {field.name for field in dataclasses.fields(base.model)}
+        model = {name: value for name, value in changes.items() if name in fields}
+        recipe = {name: value for name, value in changes.items() if name not in fields}
+        changed = dataclasses.replace(
+            base,
+            model=dataclasses.replace(base.model, **model),
+            recipe=dataclasses.replace(base.recipe, **recipe),
+        )
+        return Trial("smoke", changed, seed, str(smoke_data["ade20k"]), str(tmp_path / run))
+
+    return make

@@ -1,0 +1,104 @@
+"""Configuration is strict: a typo, a wrong type or an impossible combination is one clear sentence."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from regproxy.config import Cell
+from regproxy.parse import ConfigError
+from regproxy.profile import load_profile, profile_path, resolve
+
+CONTENT = yaml.safe_load(profile_path("smoke").read_text())
+PROFILES = sorted(path.stem for path in Path("pipelines/profiles").glob("*.yaml"))
+
+
+def changed(path: str, value: object) -> dict:
+    """Returns the smoke profile with one key changed."""
+    content = copy.deepcopy(CONTENT)
+    *parents, last = path.split(".")
+    place = content
+    for key in parents:
+        place = place[key]
+    place[last] = value
+    return content
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_profile_resolves(name: str) -> None:
+    profile = load_profile(name)
+    assert len(profile.trials()) == len(profile.cells) * len(profile.seeds)
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_cells_survive_json(name: str) -> None:
+    for cell in load_profile(name).cells:
+        again = Cell.from_dict(json.loads(json.dumps(cell.to_dict())))
+        assert again == cell
+        assert again.digest() == cell.digest()
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("recpie", {}, r"key: 'recpie' is not known.*did you mean 'recipe'"),
+        ("recipe.learning_rte", 1.0, r"'learning_rte' is not known.*did you mean 'learning_rate'"),
+        (
+            "recipe.learning_rate",
+            "6e-5",
+            r"learning_rate: expected float, got str '6e-5', write it as 6.0e-5",
+        ),
+        ("recipe.steps", 1.5, r"steps: expected int, got float 1.5"),
+        ("recipe.steps", 0, r"steps 0 is not allowed, it must be 1 or more"),
+        ("recipe.crop", [64], r"crop: expected 2 values"),
+        ("recipe.precision", "fp16", r"precision: 'fp16' is not known, allowed are float32, bf16"),
+        ("recipe.accumulate", 3, r"accumulate 3 does not divide batch_size 4"),
+        ("recipe.schedule", "cosine_restart", r"cosine_periods cover 0 of 8 steps"),
+        ("cells.linear.region", [4, 4], r"head linear has no region"),
+        ("cells.region-4x4.region", None, r"head regproxy needs region"),
+        ("cells.region-4x4.arch", "Smoke/61", r"'Smoke/61' is not known.*did you mean 'Smoke/16'"),
+        ("cells.region-4x4.conv", "deptwise", r"did you mean 'depthwise'"),
+        ("datasets.ade20k.format", "ade", r"did you mean 'ade20k'"),
+        ("datasets.ade20k.classes", ["sky", "raod"], r"did you mean 'road'"),
+        ("evaluation.stride", [65, 64], r"stride \[65, 64\] is not allowed"),
+        ("tables.output-strides.rows", [{"label": "x", "cell": "liner"}], r"did you mean 'linear'"),
+        ("pictures.cells", ["liner"], r"did you mean 'linear'"),
+        ("resources.workers", 3, r"3 workers with accumulate 1 do not divide batch_size 4"),
+        ("seeds", [0, 0], r"seeds \[0, 0\] repeat"),
+        ("seeds", [], r"seeds must not be empty"),
+        ("seeds", None, r"seeds: expected a list, got None"),
+    ],
+)
+def test_mistakes_are_named(path: str, value: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        resolve("smoke", changed(path, value))
+
+
+def test_unknown_profile_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"profile: 'dmo' is not known.*did you mean 'demo'"):
+        load_profile("dmo")
+
+
+def test_layers_override_in_order() -> None:
+    content = changed("cells.linear.recipe", {"steps": 5})
+    content["datasets"]["ade20k"]["recipe"]["batch_size"] = 2
+    cells = {(cell.name, cell.data.name): cell.recipe for cell in resolve("smoke", content).cells}
+    assert cells["linear", "ade20k"].steps == 5
+    assert cells["region-4x4", "ade20k"].steps == 8
+    assert cells["region-4x4", "ade20k"].batch_size == 2
+    assert cells["region-4x4", "cityscapes"].batch_size == 4
+
+
+def test_digest_ignores_name_and_evaluation_only() -> None:
+    one, renamed, scored, longer = (
+        resolve("smoke", content).cells[0]
+        for content in (
+            CONTENT,
+            {**CONTENT, "cells": {"other": CONTENT["cells"]["linear"]}, "tables": {}, "pictures": None},
+            changed("evaluation.stride", [32, 32]),
+            changed("recipe.steps", 9),
+        )
+    )
+    assert one.digest() == renamed.digest() == scored.digest() != longer.digest()

@@ -4,6 +4,7 @@ The only file that imports ray, and only inside functions: its environment must 
 """
 
 import contextlib
+import io
 import os
 import shutil
 import socket
@@ -100,7 +101,8 @@ def run_trials(
             failure_config=tune.FailureConfig(max_failures=_PROCESS_RETRIES),
         ),
     )
-    tuner.fit()
+    with contextlib.redirect_stdout(io.StringIO()):  # Tune's own tables; `watch` and `on_end` tell all
+        tuner.fit()
 
 
 def map_tasks(function: Callable[[Any], Any], items: Iterable[Any], resources: Resources) -> Iterator[Any]:

@@ -1,5 +1,6 @@
 """The live table of a grid of trials; on a terminal redrawn in place, elsewhere a line now and then."""
 
+import sys
 import time
 from types import TracebackType
 
@@ -19,8 +20,14 @@ class GridDisplay:
     def __init__(self, trials: list[Trial], *, already_finished: int, console: Console | None = None) -> None:
         self._trials = trials
         self._done_before = already_finished
-        self._console = console or Console()
-        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        self._console = console or Console(file=sys.stdout)  # bound now: Ray's output is redirected later
+        self._live = Live(
+            console=self._console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
         self._newest: dict[int, Progress] = {}
         self._ended: dict[int, str | None] = {}
         self._started = self._printed = time.monotonic()

@@ -39,16 +39,20 @@ class AffinityHead(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Maps (B, C, H, W) early tokens to the affinity (B, 9, h, w, H, W) in float32.
+        """Maps (B, C, H, W) early tokens to the affinity (B, 9, h, w, H, W), in float32 at least.
 
         It sums to 1 over the neighbours and is exactly 0 for those outside the image.
         """
+        # With channels last, tokens come and affinities leave in the order in which painting reads them.
+        features = features.contiguous(memory_format=torch.channels_last)
         scores = self.out(self.stem(features))  # B (n h w) H W
         height, width = self.region
-        scores = rearrange(scores, "B (n h w) H W -> B n h w H W", n=NEIGHBOURS, h=height, w=width)
-        outside = outside_neighbours(*scores.shape[-2:], device=scores.device)
-        scores = scores.float().masked_fill(outside[:, None, None], float("-inf"))
-        return scores.softmax(dim=1)
+        scores = rearrange(scores, "B (n h w) H W -> B H W n h w", n=NEIGHBOURS, h=height, w=width)
+        outside = outside_neighbours(*features.shape[2:], device=features.device)
+        outside = rearrange(outside, "n H W -> H W n 1 1")
+        scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+        affinity = scores.masked_fill(outside, float("-inf")).softmax(dim=3)
+        return rearrange(affinity, "B H W n h w -> B n h w H W")
 
 
 def outside_neighbours(height: int, width: int, *, device: torch.device | None = None) -> Tensor:

@@ -23,6 +23,10 @@ from regproxy.train.trial import Trial
 
 _PROCESS_RETRIES = 2  # how often a trial whose process died (not one that raised) is taken up again
 
+# What the actor of a trial takes while it waits for its workers. They leave it that much of their own, so
+# that trials fill the cluster to the brim and none waits for ever for a hundredth of a CPU.
+_COORDINATION_CPU = 0.01
+
 
 @contextlib.contextmanager
 def ray_session() -> Iterator[None]:
@@ -88,8 +92,8 @@ def run_trials(
     trainable = tune.with_parameters(
         run_one, trials=trials, resources=resources, git_commit=git_commit, board=board
     )
-    # A trial of several workers only waits for them: it must leave the CPUs to the workers.
-    own = {"cpu": resources.cpus, "gpu": resources.gpus} if resources.workers == 1 else {"cpu": 0.01}
+    alone = {"cpu": resources.cpus, "gpu": resources.gpus}
+    own = alone if resources.workers == 1 else {"cpu": _COORDINATION_CPU}
     tuner = tune.Tuner(
         tune.with_resources(trainable, own),
         param_space={"index": tune.grid_search(list(range(len(trials))))},
@@ -184,7 +188,9 @@ def _train_on_workers(
     def worker() -> str | None:
         return _train_guarded(trial, git_commit, _pin(board, index), all_raise=NonFiniteLossError)
 
-    per_worker = {"CPU": resources.cpus, **({"GPU": resources.gpus} if resources.gpus else {})}
+    per_worker = {"CPU": resources.cpus - _COORDINATION_CPU}
+    if resources.gpus:
+        per_worker["GPU"] = resources.gpus
     trainer = TorchTrainer(
         worker,
         scaling_config=ray_train.ScalingConfig(

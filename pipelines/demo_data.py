@@ -20,7 +20,9 @@ def demo_data(profile_name: str) -> int:
     folder.mkdir(parents=True, exist_ok=True)  # the stage's output, empty or not
     own = [data for data in profile.datasets if Path(data.root).absolute().is_relative_to(folder.absolute())]
     if profile.demo is None or not own:
-        print(f"profile {profile_name} brings its own data, no scenes to draw")
+        note = f"Profile {profile_name} brings its own data, no scenes were drawn."
+        (folder / "README").write_text(note + "\n")  # DVC warns of an output without a file
+        print(note)
         return 0
     for data in own:
         started = time.monotonic()

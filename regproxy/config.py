@@ -158,8 +158,8 @@ class Cell:
     evaluation: Evaluation
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain mapping for JSON; `Cell.from_dict` reads it back to an equal cell."""
-        return dataclasses.asdict(self)
+        """Returns the cell as JSON would: mappings, lists, scalars; `Cell.from_dict` reads it back."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
 
     @classmethod
     def from_dict(cls, mapping: dict[str, Any]) -> "Cell":
@@ -171,6 +171,6 @@ class Cell:
         That is model, recipe and class names: not the cell's name, how it is scored or where data lies.
         """
         parts = self.to_dict()
-        parts = {"model": parts["model"], "recipe": parts["recipe"], "classes": self.data.classes}
+        parts = {"model": parts["model"], "recipe": parts["recipe"], "classes": parts["data"]["classes"]}
         text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()

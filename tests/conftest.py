@@ -1,10 +1,13 @@
 """Shared fixtures: the smoke profile's scenes, generated and prepared once a test session."""
 
 import dataclasses
+import os
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import pytest
+import torch
 
 from regproxy.config import Cell
 from regproxy.data.convert import prepare
@@ -13,6 +16,14 @@ from regproxy.profile import load_profile
 from regproxy.train.trial import Trial
 
 SMOKE_CELLS = {(cell.data.name, cell.name): cell for cell in load_profile("smoke").cells}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """The tensors are tiny: threads, here and in child processes, would only wait for each other."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,8 @@ SIZES = [
     ((7, 3), (8, 29)),
     ((1, 1), (5, 3)),
     ((1, 4), (2, 4)),
+    ((16, 16), (13, 15)),
+    ((9, 9), (3, 20)),
 ]
 
 
@@ -27,10 +29,12 @@ def plain(logits: Tensor, labels: Tensor, mean_over: str = "all") -> Tensor:
     return total / (labels.numel() if mean_over == "all" else valid)
 
 
-def sample(grid: tuple[int, int], size: tuple[int, int], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def sample(
+    grid: tuple[int, int], size: tuple[int, int], dtype: torch.dtype, *, classes: int = 5
+) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(2, 5, *grid, dtype=torch.float64, generator=generator).to(dtype) * 3
-    labels = torch.randint(0, 5, (2, *size), generator=generator).to(torch.uint8)
+    logits = torch.randn(2, classes, *grid, dtype=torch.float64, generator=generator).to(dtype) * 3
+    labels = torch.randint(0, classes, (2, *size), generator=generator).to(torch.uint8)
     labels[torch.rand(labels.shape, generator=generator) < 0.3] = 255
     return logits.requires_grad_(), labels
 
@@ -53,9 +57,9 @@ def test_equals_plain(
     torch.testing.assert_close(ours, reference, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("grid", [(3, 2), (7, 5)])
+@pytest.mark.parametrize("grid", [(3, 2), (7, 2)])
 def test_gradcheck(grid: tuple[int, int]) -> None:
-    logits, labels = sample(grid, (7, 5), torch.float64)
+    logits, labels = sample(grid, (7, 5), torch.float64, classes=3)
     assert torch.autograd.gradcheck(lambda values: upsampled_cross_entropy(values, labels), (logits,))
 
 
@@ -120,7 +124,7 @@ def test_bands_cover_all_rows_and_stay_small(shape: tuple[int, int, int]) -> Non
 @pytest.mark.parametrize("size_in", [1, 2, 3, 7, 8, 31])
 def test_bands_touch_every_row_they_need(size_in: int, size_out: int) -> None:
     matrix = interpolation_matrix(size_in, size_out, torch.zeros((), dtype=torch.float64))
-    if matrix is None or size_in > size_out:
+    if matrix is None:
         return
     torch.testing.assert_close(matrix.sum(dim=1), torch.ones(size_out, dtype=torch.float64))
     for start in range(0, size_out, 2):
@@ -136,7 +140,7 @@ def test_bands_touch_every_row_they_need(size_in: int, size_out: int) -> None:
     [
         (torch.full((2, 8, 8), 5), {}, "label 5 is no class, allowed are 0 to 4 and 255"),
         (torch.full((2, 8, 8), -1), {}, "label -1"),
-        (torch.zeros(2, 2, 8, dtype=torch.uint8), {}, "smaller"),
+        (torch.zeros(2, 8, dtype=torch.uint8), {}, "expected logits"),
         (torch.zeros(3, 8, 8, dtype=torch.uint8), {}, "expected logits"),
         (torch.zeros(2, 8, 8, dtype=torch.uint8), {"mean_over": "some"}, "allowed are all, valid"),
     ],

@@ -137,7 +137,8 @@ def check_mlflow(project: Path) -> None:
         "        parent = r.data.tags.get('mlflow.parentRunId')\n"
         "        loss = c.get_metric_history(r.info.run_id, 'loss')\n"
         "        files = sorted(f.path for f in c.list_artifacts(r.info.run_id))\n"
-        "        out.setdefault(e.name, []).append([bool(parent), r.data.metrics, len(loss), files, r.data.params])\n"
+        "        run = [bool(parent), r.data.metrics, len(loss), files, r.data.params]\n"
+        "        out.setdefault(e.name, []).append(run)\n"
         "print(json.dumps(out))\n"
     )
     environ = environment(project)
@@ -172,7 +173,6 @@ def kill_amid_the_grid(project: Path) -> None:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    subprocess.run([tool("ray"), "stop", "--force"], capture_output=True)
     shutil.rmtree(project / ".dvc/tmp/lock", ignore_errors=True)
 
 

@@ -10,20 +10,10 @@ from typing import Any
 from regproxy.profile import Profile, Row, Table
 from regproxy.report.aggregate import Outcome, Score, Scores
 
-CSV_COLUMNS = [
-    "table",
-    "row",
-    "cell",
-    "dataset",
-    "seeds_found",
-    "seeds_wanted",
-    "median",
-    "min",
-    "max",
-    "published",
-    "params",
-    "gflops",
-]
+CSV_COLUMNS = (
+    *("table", "row", "cell", "dataset", "seeds_found", "seeds_wanted"),
+    *("median", "min", "max", "published", "params", "gflops"),
+)
 _NOTHING = "–"
 
 

@@ -27,7 +27,7 @@ def upsampled_cross_entropy(
 
     Args:
         logits: (B, K, h, w), any floating type; the loss is computed in float32 at least.
-        labels: (B, H, W) integer classes, H >= h and W >= w.
+        labels: (B, H, W) integer classes, of any size.
         ignore_label: pixels of this label add nothing.
         mean_over: divide by all B H W pixels (the authors' way) or by the valid ones (0 if there are none).
         denominator: divides instead, where the mean runs over more than this batch.
@@ -42,11 +42,6 @@ def upsampled_cross_entropy(
         raise ValueError(
             f"expected logits (B, K, h, w) and labels (B, H, W), "
             f"got {tuple(logits.shape)} and {tuple(labels.shape)}"
-        )
-    if labels.shape[1] < logits.shape[2] or labels.shape[2] < logits.shape[3]:
-        raise ValueError(
-            f"labels {tuple(labels.shape[1:])} are smaller than the logits {tuple(logits.shape[2:])}; "
-            f"only upsampling is offered"
         )
     if mean_over not in ("all", "valid"):
         raise ValueError(f"mean_over {mean_over!r} is not known, allowed are all, valid")

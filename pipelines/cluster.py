@@ -7,18 +7,14 @@ import contextlib
 import io
 import os
 import shutil
-import socket
-import traceback
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
-
+from pipelines.guard import train_guarded
 from regproxy.parse import ConfigError
 from regproxy.profile import Resources
-from regproxy.train.context import Context, Progress
-from regproxy.train.loop import NonFiniteLossError, train
+from regproxy.train.context import Progress
 from regproxy.train.trial import Trial
 
 _PROCESS_RETRIES = 2  # how often a trial whose process died (not one that raised) is taken up again
@@ -146,7 +142,7 @@ def _watcher(
             self._end(trial, (trial.last_result or {}).get("error"))
 
         def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-            self._end(trial, "its process died again and again; see Ray's logs")
+            self._end(trial, f"its process died more than {_PROCESS_RETRIES} times, see Ray's logs")
 
         def _end(self, trial: Any, error: str | None) -> None:
             index = trial.config["index"]
@@ -174,7 +170,7 @@ def _train_here(
     config: dict, *, trials: list[Trial], resources: Resources, git_commit: str | None, board: Any
 ) -> dict:
     trial = trials[config["index"]]
-    return {"error": _train_guarded(trial, git_commit, _pin(board, config["index"]))}
+    return {"error": train_guarded(trial, _pin(board, config["index"]), git_commit=git_commit)}
 
 
 def _train_on_workers(
@@ -186,7 +182,7 @@ def _train_on_workers(
     trial, index = trials[config["index"]], config["index"]
 
     def worker() -> str | None:
-        return _train_guarded(trial, git_commit, _pin(board, index), all_raise=NonFiniteLossError)
+        return train_guarded(trial, _pin(board, index), git_commit=git_commit)
 
     per_worker = {"CPU": resources.cpus - _COORDINATION_CPU}
     if resources.gpus:
@@ -207,31 +203,6 @@ def _train_on_workers(
         return {"error": trainer.fit().return_value}
     except ray_train.TrainingFailedError as error:
         return {"error": str(error).strip().splitlines()[-1]}
-
-
-def _train_guarded(
-    trial: Trial,
-    git_commit: str | None,
-    report: Callable[[Progress], None],
-    all_raise: type[Exception] = Exception,
-) -> str | None:
-    """Trains; returns None, or what went wrong in one line, with the traceback in the run's error.log.
-
-    Only errors of type `all_raise` are returned. Where several workers train together, one that hits
-    another error must raise it, or the others would wait for it for ever.
-    """
-    cv2.setNumThreads(1)
-    log = Path(trial.run_dir) / "error.log"
-    log.unlink(missing_ok=True)
-    try:
-        train(trial, Context.current(report), git_commit=git_commit)
-    except Exception as error:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text(f"on {socket.gethostname()}\n{traceback.format_exc()}")
-        if not isinstance(error, all_raise):
-            raise
-        return f"{type(error).__name__}: {error}"
-    return None
 
 
 def _pin(board: Any, index: int) -> Callable[[Progress], None]:

@@ -24,6 +24,7 @@ from regproxy.eval import metrics
 from regproxy.eval.score import confusion_of_shards
 from regproxy.model.network import load_model
 from regproxy.profile import load_profile
+from regproxy.train.context import Context
 from regproxy.train.trial import RECORD_FORMAT, Trial, source_digest, write_json
 
 
@@ -75,7 +76,7 @@ def score(trial: Trial) -> dict[str, Any]:
     """Returns the result record of a finished run on its validation split."""
     started = time.monotonic()
     shards = Shards(Path(trial.data_dir), "val")
-    model = load_model(trial.run_dir)
+    model = load_model(trial.run_dir, Context.current().device)
     matrix = confusion_of_shards(model, shards, trial.cell, range(len(shards)))
     per_class = metrics.iou_per_class(matrix).tolist()
     return {

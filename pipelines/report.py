@@ -49,7 +49,7 @@ def show(profile: Profile, scores: Scores, console: Console) -> None:
         header, lines = tables.table_cells(profile, table, scores)
         shown = Table(title=table.title, title_justify="left")
         for place, name in enumerate(header):
-            shown.add_column(name, justify="right" if place else "left")
+            shown.add_column(name, justify="right" if place else "left", overflow="fold")
         for line in lines:
             shown.add_row(*line)
         console.print(shown, markup=False)

@@ -13,7 +13,7 @@ import pytest
 from pipelines import report as stage
 from regproxy.config import IGNORE_LABEL
 from regproxy.profile import Profile, Row, Table, load_profile
-from regproxy.report import figures, tables
+from regproxy.report import drawing, figures, tables
 from regproxy.report.aggregate import Score, collect
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -194,10 +194,10 @@ def test_an_impossible_score_is_refused(profile: Profile, tmp_path: Path, miou: 
 @pytest.mark.parametrize(("size", "count"), [((64, 64), 4), ((64, 128), 4), ((360, 480), 3), ((32, 40), 1)])
 def test_draw_writes_a_png_of_sane_size(tmp_path: Path, size: tuple[int, int], count: int) -> None:
     pixels = np.zeros((*size, 3), np.uint8)
-    panels = [figures.Panel(f"panel {index}", pixels) for index in range(count)]
+    panels = [drawing.Panel(f"panel {index}", pixels) for index in range(count)]
     legend = [(f"class {index}", np.array([20 * index, 0, 200], np.uint8)) for index in range(10)]
     for name in ("a.png", "b.png"):
-        figures.draw(panels, legend, tmp_path / name)
+        drawing.draw(panels, legend, tmp_path / name)
     height, width, _ = cv2.imread(str(tmp_path / "a.png")).shape
     assert 400 < width <= 2000 and 200 < height <= 2000
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
@@ -206,7 +206,7 @@ def test_draw_writes_a_png_of_sane_size(tmp_path: Path, size: tuple[int, int], c
 def test_void_is_dark_and_no_class(tmp_path: Path) -> None:
     label = np.array([[0, 1], [IGNORE_LABEL, 1]], np.uint8)
     colours = np.array([[255, 0, 0], [0, 0, 255]], np.uint8)
-    painted = figures.paint_label(label, colours)
+    painted = drawing.paint_label(label, colours)
     assert painted[:, 1].tolist() == [[0, 0, 255]] * 2
     assert painted[1, 0].max() <= 110
 

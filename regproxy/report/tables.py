@@ -35,7 +35,7 @@ def markdown(profile: Profile, scores: Scores, figures: Sequence[str] = ()) -> s
     seeds = ", ".join(map(str, profile.seeds))
     blocks = [
         f"# Results of profile {profile.name}",
-        f"{sentence(profile)} Seeds: {seeds}. Parameters and GFLOPs (the paper's way of counting) are "
+        f"{sentence(profile)} Seeds: {seeds}. Parameters, and GFLOPs of one 512 x 512 crop counted the paper's way, are "
         f"those of a row's model on the first data set.",
         _markdown_table(*what_was_run(profile, scores)),
     ]

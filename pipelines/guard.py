@@ -1,0 +1,33 @@
+"""A training that reports how it failed instead of taking its process down."""
+
+import socket
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+
+from regproxy.train.context import Context, Progress
+from regproxy.train.loop import NonFiniteLossError, train
+from regproxy.train.trial import Trial
+
+
+def train_guarded(trial: Trial, report: Callable[[Progress], None], *, git_commit: str | None) -> str | None:
+    """Trains; returns None, or what went wrong in one line, with the traceback in the run's error.log.
+
+    Where several workers train together, an error that not all of them hit is raised: returning would leave
+    the others waiting for this one for ever.
+    """
+    cv2.setNumThreads(1)  # the trials are the parallelism
+    context = Context.current(report)
+    log = Path(trial.run_dir) / "error.log"
+    log.unlink(missing_ok=True)
+    try:
+        train(trial, context, git_commit=git_commit)
+    except Exception as error:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(f"on {socket.gethostname()}\n{traceback.format_exc()}")
+        if context.world_size > 1 and not isinstance(error, NonFiniteLossError):
+            raise
+        return f"{type(error).__name__}: {error}"
+    return None

@@ -1,0 +1,139 @@
+"""Drawing, from arrays and numbers to a PNG: panels with a legend, and curves."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from regproxy.config import IGNORE_LABEL
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_DPI = 150
+_WIDE = 1.5  # width over height, from which on two panels stand side by side
+_MAX_POINTS = 200  # of a curve; longer ones are averaged
+_INK, _FAINT = "#222222", "#d9d9d9"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture with its title: pixels (H, W, 3) uint8 RGB."""
+
+    title: str
+    pixels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A metric over the training: steps and values of the run that stands for it, and of other seeds."""
+
+    label: str
+    points: Sequence[tuple[int, float]]
+    others: Sequence[Sequence[tuple[int, float]]] = field(default=())
+
+
+def paint_label(label: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """Returns a label map (H, W) in the colours (K, 3) of its classes: uint8 (H, W, 3), void hatched dark."""
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(colours)] = colours
+    pixels = table[label]
+    rows, columns = np.indices(label.shape)
+    stripe = max(max(label.shape) // 96, 1)
+    hatch = np.where((rows + columns) // stripe % 4 == 0, 110, 45).astype(np.uint8)
+    return np.where((label == IGNORE_LABEL)[..., None], hatch[..., None], pixels)
+
+
+def draw(panels: Sequence[Panel], legend: Sequence[tuple[str, np.ndarray | None]], path: Path) -> None:
+    """Writes panels of one size in a grid with a legend below; wide ones two side by side, else up to five.
+
+    Args:
+        panels: at least one.
+        legend: names with their colours (3,) uint8, None for void.
+        path: the PNG to write.
+    """
+    height, width = panels[0].pixels.shape[:2]
+    columns = min(len(panels), 2 if width / height > _WIDE else 5)
+    rows = -(-len(panels) // columns)
+    panel_width = (10.0 if columns == 2 else 13.0) / max(columns, 2)  # inches, as all lengths below
+    panel_height = panel_width * height / width
+    legend_rows = -(-len(legend) // max(round(columns * panel_width / 1.6), 1))
+    total_height = rows * (panel_height + 0.34) + 0.12 + 0.2 * legend_rows
+    figure = _figure(columns * panel_width, total_height)
+    title_size = min(11.0, 110 * panel_width / max(len(panel.title) for panel in panels))
+    for index, panel in enumerate(panels):
+        row, column = divmod(index, columns)
+        top = 1 - (row * (panel_height + 0.34) + 0.3) / total_height
+        share = panel_height / total_height
+        axes = figure.add_axes(((column + 0.012) / columns, top - share, 0.976 / columns, share))
+        axes.imshow(panel.pixels, interpolation="nearest" if width < 600 else "auto")
+        axes.set_title(panel.title, fontsize=title_size, color=_INK, pad=4)
+        axes.set_axis_off()
+    if legend:
+        _add_legend(figure, legend, columns=-(-len(legend) // legend_rows))
+    _save(figure, path)
+
+
+def _add_legend(figure: "Figure", legend: Sequence[tuple[str, np.ndarray | None]], *, columns: int) -> None:
+    from matplotlib.patches import Patch
+
+    void = {"facecolor": "#2d2d2d", "hatch": "//////", "edgecolor": "#6e6e6e", "linewidth": 0.0}
+    patches = [
+        Patch(**void) if colour is None else Patch(facecolor=colour / 255, edgecolor=_INK, linewidth=0.4)
+        for _, colour in legend
+    ]
+    look = {"fontsize": 9, "frameon": False, "handlelength": 1.2, "borderaxespad": 0.2, "borderpad": 0.2}
+    names = [name for name, _ in legend]
+    figure.legend(patches, names, loc="lower center", ncols=columns, **look)
+
+
+def draw_curves(title: str, loss: Sequence[Curve], miou: Sequence[Curve], path: Path) -> None:
+    """Writes loss and, where there is any, validation mIoU (percent) against the step, side by side."""
+    shown = [(name, curves) for name, curves in (("loss", loss), ("val mIoU, %", miou)) if curves]
+    longest = max((len(curve.label) for _, curves in shown for curve in curves), default=0)
+    count = max((len(curves) for _, curves in shown), default=0)
+    figure = _figure(4.6 * len(shown) + 0.5 + 0.085 * longest, max(3.4, 0.5 + 0.2 * count))
+    figure.set_layout_engine("constrained")
+    figure.suptitle(title, fontsize=12, color=_INK)
+    for place, (name, curves) in enumerate(shown, start=1):
+        axes = figure.add_subplot(1, len(shown), place)
+        for index, curve in enumerate(curves):
+            _plot(axes, curve, index)
+        axes.set_xlabel("step", color=_INK)
+        axes.set_ylabel(name, color=_INK)
+        axes.grid(color=_FAINT, linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.margins(x=0.02)
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", fontsize=9, frameon=False)
+    _save(figure, path)
+
+
+def _plot(axes: "Axes", curve: Curve, index: int) -> None:
+    style = {"color": f"C{index % 10}", "linestyle": ("-", "--", ":", "-.")[index // 10 % 4]}
+    for other in filter(None, curve.others):
+        axes.plot(*_thinned(other), linewidth=0.8, alpha=0.3, **style)
+    marker = "o" if len(curve.points) < 12 else None
+    axes.plot(
+        *_thinned(curve.points), linewidth=1.8, marker=marker, markersize=3.5, label=curve.label, **style
+    )
+
+
+def _thinned(points: Sequence[tuple[int, float]]) -> np.ndarray:
+    """Returns (2, P) steps and values, neighbours averaged so that P stays small."""
+    parts = np.array_split(np.array(points, np.float64), min(len(points), _MAX_POINTS))
+    return np.stack([part.mean(axis=0) for part in parts], axis=1)
+
+
+def _figure(width: float, height: float) -> "Figure":
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
+
+
+def _save(figure: "Figure", path: Path) -> None:
+    # Without the version of matplotlib inside, equal figures are equal files.
+    figure.savefig(path, format="png", metadata={"Software": None})

@@ -8,6 +8,7 @@ import io
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from regproxy.parse import ConfigError
 from regproxy.profile import Resources
 from regproxy.train.context import Progress
 from regproxy.train.trial import Trial
+
+Watch = Callable[[dict[int, Progress], list[tuple[int, str]]], None]
 
 _PROCESS_RETRIES = 2  # how often a trial whose process died (not one that raised) is taken up again
 
@@ -35,7 +38,7 @@ def ray_session() -> Iterator[None]:
         "RAY_TRAIN_METRICS_ENABLED": "0",
     }
     alone = "RAY_ADDRESS" not in os.environ
-    if alone:  # poll often, nothing will be pre-empted; set, since `ray start` and `ray.init` differ in it
+    if alone:  # nobody else can reach it, nothing will be pre-empted, and polling often costs nothing
         quiet |= {
             "RAY_AUTH_MODE": "disabled",
             "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
@@ -45,13 +48,8 @@ def ray_session() -> Iterator[None]:
         os.environ.setdefault(name, value)
     import ray
 
-    local = {"num_cpus": os.cpu_count(), "object_store_memory": 200 * 2**20}
-    ray.init(
-        include_dashboard=False,
-        logging_level="ERROR",
-        log_to_driver=False,
-        **(local if alone else {}),
-    )
+    local = {"num_cpus": os.cpu_count(), "object_store_memory": 200 * 2**20, "include_dashboard": False}
+    ray.init(logging_level="ERROR", log_to_driver=False, **(local if alone else {}))
     try:
         yield
     finally:
@@ -63,7 +61,7 @@ def run_trials(
     resources: Resources,
     *,
     git_commit: str | None,
-    watch: Callable[[dict[int, Progress]], None],
+    watch: Watch,
     on_end: Callable[[int, str | None], None],
 ) -> None:
     """Trains every trial, as many at a time as the cluster holds; must run inside `ray_session`.
@@ -72,7 +70,7 @@ def run_trials(
         trials: trained in this order; one that fails does not stop the others.
         resources: what each takes. One worker trains in the Tune actor itself, several in a Ray Train run.
         git_commit: noted in the run records.
-        watch: called about once a second with the newest progress by index of trial.
+        watch: called about once a second with the newest progress by index of trial, and new notes.
         on_end: called with a trial's index and None, or the error's text, as each ends.
 
     Raises:
@@ -120,9 +118,7 @@ def map_tasks(function: Callable[[Any], Any], items: Iterable[Any], resources: R
             yield item, None, str(getattr(error, "cause", None) or error)
 
 
-def _watcher(
-    board: Any, watch: Callable[[dict[int, Progress]], None], on_end: Callable[[int, str | None], None]
-) -> Any:
+def _watcher(board: Any, watch: Watch, on_end: Callable[[int, str | None], None]) -> Any:
     """Returns the Tune callback that hands on progress and ends."""
     import ray
     from ray import tune
@@ -136,7 +132,7 @@ def _watcher(
             return {}  # Tune pickles its callbacks with the experiment, which is never restored
 
         def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
-            self.watch(ray.get(self.board.newest.remote()))
+            self.watch(*ray.get(self.board.take.remote()))
 
         def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
             self._end(trial, (trial.last_result or {}).get("error"))
@@ -154,23 +150,29 @@ def _watcher(
 
 
 class _Board:
-    """An actor on which trials pin their newest progress, so that no training waits to be heard."""
+    """An actor on which trials pin progress and notes, so that no training waits to be heard."""
 
     def __init__(self) -> None:
         self._newest: dict[int, Progress] = {}
+        self._notes: list[tuple[int, str]] = []
 
     def pin(self, index: int, progress: Progress) -> None:
         self._newest[index] = progress
 
-    def newest(self) -> dict[int, Progress]:
-        return self._newest
+    def note(self, index: int, text: str) -> None:
+        self._notes.append((index, text))
+
+    def take(self) -> tuple[dict[int, Progress], list[tuple[int, str]]]:
+        """Returns the newest progress of every trial, and the notes since the last call."""
+        notes, self._notes = self._notes, []
+        return self._newest, notes
 
 
 def _train_here(
     config: dict, *, trials: list[Trial], resources: Resources, git_commit: str | None, board: Any
 ) -> dict:
     trial = trials[config["index"]]
-    return {"error": train_guarded(trial, _pin(board, config["index"]), git_commit=git_commit)}
+    return {"error": train_guarded(trial, *_voice(board, config["index"]), git_commit=git_commit)}
 
 
 def _train_on_workers(
@@ -182,7 +184,7 @@ def _train_on_workers(
     trial, index = trials[config["index"]], config["index"]
 
     def worker() -> str | None:
-        return train_guarded(trial, _pin(board, index), git_commit=git_commit)
+        return train_guarded(trial, *_voice(board, index), git_commit=git_commit)
 
     per_worker = {"CPU": resources.cpus - _COORDINATION_CPU}
     if resources.gpus:
@@ -205,8 +207,9 @@ def _train_on_workers(
         return {"error": str(error).strip().splitlines()[-1]}
 
 
-def _pin(board: Any, index: int) -> Callable[[Progress], None]:
-    return lambda progress: board.pin.remote(index, progress)
+def _voice(board: Any, index: int) -> tuple[Callable[[Progress], None], Callable[[str], None]]:
+    """Returns how a trial reports its progress and its notes; neither waits for an answer."""
+    return partial(board.pin.remote, index), partial(board.note.remote, index)
 
 
 def _ray_storage(trial: Trial) -> Path:

@@ -40,9 +40,11 @@ class GridDisplay:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._live.stop()
 
-    def update(self, newest: dict[int, Progress]) -> None:
-        """Takes the newest progress by index of trial."""
+    def update(self, newest: dict[int, Progress], notes: list[tuple[int, str]]) -> None:
+        """Takes the newest progress by index of trial, and notes, which are printed for good."""
         self._newest = newest
+        for index, text in notes:
+            self._print(f"  {self._trials[index].name}: {text}")
         if self._console.is_terminal:
             self._live.update(self._table(), refresh=True)
         elif time.monotonic() - self._printed > _PLAIN_INTERVAL_S:
@@ -59,12 +61,14 @@ class GridDisplay:
         count = f"[{done}/{self._done_before + len(self._trials)}]"
         name = self._trials[index].name
         if error:
-            self._console.print(f"{count} {name} FAILED: {error}", style="red", markup=False)
+            self._print(f"{count} {name} FAILED: {error}", style="red")
         else:
             progress = self._newest.get(index)
             loss = f", loss {progress.loss:.4f}" if progress else ""
-            elapsed = clock(time.monotonic() - self._started)
-            self._console.print(f"{count} {name} trained{loss} ({elapsed})", highlight=False, markup=False)
+            self._print(f"{count} {name} trained{loss} ({clock(time.monotonic() - self._started)})")
+
+    def _print(self, line: str, style: str | None = None) -> None:
+        self._console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
     def _running(self) -> list[int]:
         return [index for index in sorted(self._newest) if index not in self._ended]

@@ -12,14 +12,20 @@ from regproxy.train.loop import NonFiniteLossError, train
 from regproxy.train.trial import Trial
 
 
-def train_guarded(trial: Trial, report: Callable[[Progress], None], *, git_commit: str | None) -> str | None:
+def train_guarded(
+    trial: Trial,
+    report: Callable[[Progress], None],
+    note: Callable[[str], None],
+    *,
+    git_commit: str | None,
+) -> str | None:
     """Trains; returns None, or what went wrong in one line, with the traceback in the run's error.log.
 
     Where several workers train together, an error that not all of them hit is raised: returning would leave
     the others waiting for this one for ever.
     """
     cv2.setNumThreads(1)  # the trials are the parallelism
-    context = Context.current(report)
+    context = Context.current(report, note)
     log = Path(trial.run_dir) / "error.log"
     log.unlink(missing_ok=True)
     try:

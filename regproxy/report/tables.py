@@ -35,8 +35,8 @@ def markdown(profile: Profile, scores: Scores, figures: Sequence[str] = ()) -> s
     seeds = ", ".join(map(str, profile.seeds))
     blocks = [
         f"# Results of profile {profile.name}",
-        f"{sentence(profile)} Seeds: {seeds}. Parameters, and GFLOPs of one 512 x 512 crop counted the paper's way, are "
-        f"those of a row's model on the first data set.",
+        f"{sentence(profile)} Seeds: {seeds}. Parameters and GFLOPs, counted the paper's way for one "
+        f"512 x 512 crop, are those of a row's model on the first data set.",
         _markdown_table(*what_was_run(profile, scores)),
     ]
     missing = missing_sentence(scores)

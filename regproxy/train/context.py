@@ -4,6 +4,7 @@ The loop never imports a scheduler. One process needs the default context; sever
 process group that their launcher (Ray Train, torchrun) has made.
 """
 
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -33,23 +34,30 @@ def _ignore(_: Progress) -> None:
     pass
 
 
+def _print(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
 @dataclass(frozen=True)
 class Context:
-    """One worker of a training; `report` is called by rank 0 only."""
+    """One worker of a training; only rank 0 calls `report`, with progress, and `note`, with news in words."""
 
     rank: int = 0
     world_size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     report: Callable[[Progress], None] = _ignore
+    note: Callable[[str], None] = _print
 
     @classmethod
-    def current(cls, report: Callable[[Progress], None] = _ignore) -> "Context":
+    def current(
+        cls, report: Callable[[Progress], None] = _ignore, note: Callable[[str], None] = _print
+    ) -> "Context":
         """Returns this process's context: its place in the process group, and its GPU where it has one."""
         cuda = torch.cuda.is_available()
         device = torch.device("cuda", torch.cuda.current_device()) if cuda else torch.device("cpu")
         if not dist.is_initialized():
-            return cls(device=device, report=report)
-        return cls(dist.get_rank(), dist.get_world_size(), device, report)
+            return cls(device=device, report=report, note=note)
+        return cls(dist.get_rank(), dist.get_world_size(), device, report, note)
 
     @property
     def is_main(self) -> bool:

@@ -49,9 +49,12 @@ def train(trial: Trial, context: Context, *, git_commit: str | None = None) -> d
     model = context.synchronise_norms(model)
     optimizer = build_optimizer(model, recipe)
     if context.is_main:
-        state.discard_unusable(checkpoints, trial.identity)
+        for problem in state.discard_unusable(checkpoints, trial.identity):
+            context.note(problem)
     context.wait()
     first_step = state.restore(checkpoints, model=model, optimizer=optimizer)
+    if first_step and context.is_main:
+        context.note(f"goes on from step {first_step}")
     trained = context.wrap(torch.compile(model) if recipe.compile else model)
 
     # Data, from where the checkpoint stands.

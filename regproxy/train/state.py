@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import shutil
-import warnings
 from pathlib import Path
 
 import torch
@@ -40,13 +39,15 @@ def save(
         shutil.rmtree(old)
 
 
-def discard_unusable(directory: Path, identity: str) -> None:
-    """Removes checkpoints that are broken or belong to another training, with a warning that names each."""
+def discard_unusable(directory: Path, identity: str) -> list[str]:
+    """Removes checkpoints that are broken or belong to another training; returns a sentence on each."""
+    dropped = []
     for path in _newest_first(directory):
         problem = _problem(path, identity)
         if problem:
-            warnings.warn(f"checkpoint {path} is dropped: {problem}", stacklevel=2)
+            dropped.append(f"checkpoint {path} is dropped: {problem}")
             shutil.rmtree(path)
+    return dropped
 
 
 def restore(directory: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:

@@ -1,0 +1,83 @@
+"""Batches: the same for every world size and point of resumption; normalised and padded as the recipe says."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from regproxy.config import Recipe
+from regproxy.data.loader import Batch, decode, micro_batches, normalise
+from regproxy.data.order import global_batch
+from regproxy.data.shards import Shards
+
+RECIPE = Recipe(steps=6, crop=(64, 64), scale=(256, 64), batch_size=8)
+
+
+@pytest.fixture
+def shards(smoke_data: dict[str, Path]) -> Shards:
+    return Shards(smoke_data["ade20k"], "train")
+
+
+def joined(batches: list[Batch]) -> Batch:
+    columns = zip(*(dataclasses.astuple(batch) for batch in batches), strict=True)
+    return Batch(*(torch.cat(column) for column in columns))
+
+
+def assert_equal(one: Batch, two: Batch) -> None:
+    for a, b in zip(dataclasses.astuple(one), dataclasses.astuple(two), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(("world_size", "accumulate"), [(1, 2), (2, 1), (2, 2), (4, 1), (8, 1)])
+def test_every_world_size_sees_the_same_batches(shards: Shards, world_size: int, accumulate: int) -> None:
+    whole = list(micro_batches(shards, RECIPE, 3))
+    recipe = dataclasses.replace(RECIPE, accumulate=accumulate)
+    ranks = [list(micro_batches(shards, recipe, 3, rank=r, world_size=world_size)) for r in range(world_size)]
+    for step, expected in enumerate(whole):
+        micros = range(step * accumulate, (step + 1) * accumulate)
+        assert_equal(joined([rank[micro] for micro in micros for rank in ranks]), expected)
+
+
+@pytest.mark.parametrize("first_step", [1, 4, 5])
+def test_resumed_batches_are_the_rest(shards: Shards, first_step: int) -> None:
+    whole = list(micro_batches(shards, RECIPE, 3))
+    rest = list(micro_batches(shards, RECIPE, 3, first_step=first_step))
+    assert len(rest) == len(whole) - first_step
+    for one, two in zip(rest, whole[first_step:], strict=True):
+        assert_equal(one, two)
+
+
+def test_batches_hold_the_samples_of_the_order(shards: Shards) -> None:
+    still = dataclasses.replace(
+        RECIPE,
+        crop=(64, 96),
+        ratio_range=(1.0, 1.0),
+        flip_probability=0.0,
+        photometric=False,
+        max_class_share=2.0,
+    )
+    for step, batch in enumerate(micro_batches(shards, still, 5)):
+        for place, sample in enumerate(global_batch(5, step, len(shards), still.batch_size)):
+            record = shards.read(sample)
+            image, _ = decode(record.image, record.label)
+            height, width = batch.sizes[place].tolist()
+            view = batch.images[place, :height, :width].numpy()
+            starts = range(image.shape[1] - width + 1)
+            assert any((image[:, left : left + width] == view).all() for left in starts)
+
+
+def test_normalising_is_per_channel_and_leaves_padding_zero() -> None:
+    images = torch.full((2, 4, 5, 3), 100, dtype=torch.uint8)
+    sizes = torch.tensor([[4, 5], [2, 3]])
+    values = normalise(images, (100.0, 90.0, 50.0), (1.0, 2.0, 5.0), sizes)
+    assert values.shape == (2, 3, 4, 5)
+    assert values[0, :, 3, 4].tolist() == [0.0, 5.0, 10.0]
+    assert values[1, :, 1, 2].tolist() == [0.0, 5.0, 10.0]
+    assert values[1, :, 2:].abs().max() == values[1, :, :, 3:].abs().max() == 0
+
+
+def test_views_differ_between_epochs(shards: Shards) -> None:
+    recipe = dataclasses.replace(RECIPE, steps=2 * len(shards), batch_size=1)
+    images = [batch.images for batch in micro_batches(shards, recipe, 0)]
+    assert len({image.numpy().tobytes() for image in images}) > 1.9 * len(shards)

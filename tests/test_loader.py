@@ -1,4 +1,4 @@
-"""Batches: the same for every world size and point of resumption; normalised and padded as the recipe says."""
+"""Batches: equal for every world size and point of resumption; normalised and padded as the recipe says."""
 
 import dataclasses
 from pathlib import Path

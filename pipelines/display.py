@@ -11,7 +11,7 @@ from rich.table import Table
 from regproxy.train.context import Progress
 from regproxy.train.trial import Trial
 
-_PLAIN_INTERVAL_S = 20.0
+_PLAIN_INTERVAL_S = 60.0
 
 
 class GridDisplay:
@@ -50,9 +50,7 @@ class GridDisplay:
         elif time.monotonic() - self._printed > _PLAIN_INTERVAL_S:
             self._printed = time.monotonic()
             for index in self._running():
-                self._console.print(
-                    f"  {self._trials[index].name}: {describe(newest[index])}", highlight=False
-                )
+                self._print(f"  {self._trials[index].name}: {describe(newest[index])}")
 
     def end(self, index: int, error: str | None) -> None:
         """Notes that a trial has ended, well or with an error, and prints its line for good."""

@@ -5,6 +5,7 @@ The only file that imports mlflow, and only in the mirror's own thread: a slow o
 training and fails none. Records are the truth; what was not mirrored is by the next run of the stage.
 """
 
+import logging
 import os
 import queue
 import threading
@@ -75,13 +76,13 @@ class _Store:
     def __init__(self, profile: str) -> None:
         for name, value in {
             "MLFLOW_DISABLE_TELEMETRY": "true",
-            "MLFLOW_LOGGING_LEVEL": "WARNING",
             "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
             "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
         }.items():
             os.environ.setdefault(name, value)
         from mlflow import MlflowClient
 
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # its first steps with a new database
         self._client = MlflowClient(tracking_uri())
         self._profile = profile
         self._experiments: dict[str, str] = {}

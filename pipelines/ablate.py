@@ -12,7 +12,8 @@ from pipelines.cluster import ray_session, run_trials
 from pipelines.display import GridDisplay
 from pipelines.entry import profile_stage
 from pipelines.tracking import Mirror
-from regproxy.profile import Profile, load_profile
+from regproxy.profile import Profile
+from regproxy.profile_file import load_profile
 from regproxy.train.trial import Trial
 
 

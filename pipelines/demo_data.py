@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipelines.entry import profile_stage
 from regproxy.data.demo import write_demo
-from regproxy.profile import load_profile
+from regproxy.profile_file import load_profile
 
 
 def demo_data(profile_name: str) -> int:

@@ -23,7 +23,7 @@ from regproxy.data.shards import Shards
 from regproxy.eval import metrics
 from regproxy.eval.score import confusion_of_shards
 from regproxy.model.network import load_model
-from regproxy.profile import load_profile
+from regproxy.profile_file import load_profile
 from regproxy.train.context import Context
 from regproxy.train.trial import RECORD_FORMAT, Trial, source_digest, write_json
 

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pipelines.entry import profile_stage
 from regproxy.data.convert import prepare
-from regproxy.profile import load_profile
+from regproxy.profile_file import load_profile
 
 _PLAIN_INTERVAL_S = 20.0
 

@@ -11,7 +11,8 @@ from rich.table import Table
 
 from pipelines.entry import profile_stage
 from regproxy.data.atomic import replaced_directory
-from regproxy.profile import Profile, load_profile
+from regproxy.profile import Profile
+from regproxy.profile_file import load_profile
 from regproxy.report import figures, tables
 from regproxy.report.aggregate import Scores, collect
 

@@ -31,17 +31,22 @@ class Backbone:
 class ModelConfig:
     """A network: backbone, head and, for RegProxy, the affinity head's shape (paper sections 4.1-4.3).
 
-    `tap` is the 0-based index of the block whose output the affinity head reads; `region` is (h, w),
-    the sub-cells a token is divided into; `conv` the affinity head's first convolution.
+    `tap` is the 0-based index of the block whose output the affinity head reads, -1 the tokens before the
+    first; `region` is (h, w), the sub-cells a token is divided into; `conv` the affinity head's first
+    convolution; `multi_level` lets the class head read three layers (supplement, Table 5). `weights` says
+    where the backbone starts: a name of timm's with its tag, or a path where `pretrain` is `file`.
     """
 
     arch: str
     backbone: Backbone
-    head: Literal["linear", "regproxy"]
+    head: Literal["linear", "regproxy", "segmenter"]
     region: tuple[int, int] | None = None
     conv: Literal["none", "normal", "depthwise"] | None = None
     tap: int | None = None
+    multi_level: bool = False
     drop_path: float = 0.1
+    pretrain: Literal["none", "deit", "augreg", "dino", "file"] = "none"
+    weights: str | None = None
 
     def __post_init__(self) -> None:
         own = {"region": self.region, "conv": self.conv, "tap": self.tap}
@@ -55,8 +60,13 @@ class ModelConfig:
             given = [name for name, value in own.items() if value is not None]
             if given:
                 raise ConfigError(f"head {self.head} has no {' or '.join(given)}, leave it out")
+            if self.multi_level:
+                raise ConfigError(f"head {self.head} cannot be multi_level, only regproxy can")
         if not 0 <= self.drop_path < 1:
             raise ConfigError(f"drop_path {self.drop_path} is not allowed, it must be in [0, 1)")
+        if (self.pretrain == "none") != (self.weights is None):
+            what = "needs weights" if self.weights is None else f"has no use for weights {self.weights}"
+            raise ConfigError(f"pretrain {self.pretrain} {what}; give both, or pretrain none alone")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +88,8 @@ class Recipe:
     warmup_steps: int = 1500
     warmup_ratio: float = 1.0e-6
     loss_mean: Literal["all", "valid"] = "all"
+    region_loss: Literal["none", "homogeneity", "as_printed"] = "none"  # supplement, Table 4
+    region_loss_weight: float = 0.1
     ratio_range: tuple[float, float] = (0.5, 2.0)
     max_class_share: float = 0.75  # of a crop's valid pixels
     flip_probability: float = 0.5
@@ -111,17 +123,25 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """How a trained model is scored: single scale, sliding windows over the rescaled image."""
+    """How a trained model is scored: by sliding windows over the rescaled image.
+
+    Where `multi_scale_ratios` are given it is scored a second time, at all of them with and without a flip.
+    """
 
     scale: tuple[int, int]  # (long, short)
     window: tuple[int, int]
     stride: tuple[int, int]
+    multi_scale_ratios: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if any(s < 1 or s > w for s, w in zip(self.stride, self.window, strict=True)):
             raise ConfigError(
                 f"stride {list(self.stride)} is not allowed, it must be between 1 and the window "
                 f"{list(self.window)}, or pixels would be skipped"
+            )
+        if any(ratio <= 0 for ratio in self.multi_scale_ratios):
+            raise ConfigError(
+                f"multi_scale_ratios {list(self.multi_scale_ratios)} are not allowed, each must be above 0"
             )
 
 
@@ -156,6 +176,10 @@ class Cell:
     model: ModelConfig
     recipe: Recipe
     evaluation: Evaluation
+
+    def __post_init__(self) -> None:
+        if self.recipe.region_loss != "none" and self.model.head != "regproxy":
+            raise ConfigError(f"region_loss needs head regproxy, {self.name} has head {self.model.head}")
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the cell as JSON would: mappings, lists, scalars; `Cell.from_dict` reads it back."""

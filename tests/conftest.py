@@ -12,7 +12,7 @@ import torch
 from regproxy.config import Cell
 from regproxy.data.convert import prepare
 from regproxy.data.demo import write_demo
-from regproxy.profile import load_profile
+from regproxy.profile_file import load_profile
 from regproxy.train.trial import Trial
 
 SMOKE_CELLS = {(cell.data.name, cell.name): cell for cell in load_profile("smoke").cells}

@@ -9,7 +9,7 @@ import yaml
 
 from regproxy.config import Cell
 from regproxy.parse import ConfigError
-from regproxy.profile import load_profile, profile_path, resolve
+from regproxy.profile_file import load_profile, profile_path, resolve
 
 CONTENT = yaml.safe_load(profile_path("smoke").read_text())
 PROFILES = sorted(path.stem for path in Path("pipelines/profiles").glob("*.yaml"))
@@ -64,7 +64,7 @@ def test_cells_survive_json(name: str) -> None:
         ("datasets.ade20k.format", "ade", r"did you mean 'ade20k'"),
         ("datasets.ade20k.classes", ["sky", "raod"], r"did you mean 'road'"),
         ("evaluation.stride", [65, 64], r"stride \[65, 64\] is not allowed"),
-        ("tables.output-strides.rows", [{"label": "x", "cell": "liner"}], r"did you mean 'linear'"),
+        ("tables.output-strides.rows", [{"label": ["x"], "cell": "liner"}], r"did you mean 'linear'"),
         ("pictures.cells", ["liner"], r"did you mean 'linear'"),
         ("resources.workers", 3, r"3 workers with accumulate 1 do not divide batch_size 4"),
         ("seeds", [0, 0], r"seeds \[0, 0\] repeat"),

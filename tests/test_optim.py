@@ -7,7 +7,7 @@ import torch
 
 from regproxy.config import Recipe
 from regproxy.model.network import build
-from regproxy.profile import load_profile
+from regproxy.profile_file import load_profile
 from regproxy.train.optim import build_optimizer, learning_rate, undecayed_parameters
 
 POLY = Recipe(steps=80_000, crop=(512, 512), scale=(2048, 512))

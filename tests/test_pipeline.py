@@ -15,7 +15,8 @@ import yaml
 
 from pipelines.ablate import all_trials
 from pipelines.cluster import ray_session, run_trials
-from regproxy.profile import Resources, load_profile
+from regproxy.profile import Resources
+from regproxy.profile_file import load_profile
 from regproxy.train.history import read_history
 from regproxy.train.trial import Trial
 

@@ -12,7 +12,8 @@ import pytest
 
 from pipelines import report as stage
 from regproxy.config import IGNORE_LABEL
-from regproxy.profile import Profile, Row, Table, load_profile
+from regproxy.profile import Profile, Row, Table
+from regproxy.profile_file import load_profile
 from regproxy.report import drawing, figures, tables
 from regproxy.report.aggregate import Score, collect
 

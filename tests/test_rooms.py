@@ -14,6 +14,7 @@ RANKS = {
     "data": 2,
     "model": 2,
     "profile": 3,
+    "profile_file": 4,
     "complexity": 3,
     "eval": 3,
     "train": 4,

@@ -1,0 +1,227 @@
+"""Reads a profile's YAML file, checks every key and resolves it to a `Profile`.
+
+A recipe (or evaluation) is resolved in layers, later ones winning: profile, data set, cell, cell on a data
+set (`on`).
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from regproxy.config import Cell, DataConfig, Evaluation, ModelConfig, Recipe
+from regproxy.data.datasets import FORMATS, resolve_classes
+from regproxy.parse import ConfigError, choose, parse
+from regproxy.profile import Architecture, Demo, Pictures, Profile, Resources, Row, Table, Trend
+
+
+@dataclass(frozen=True, kw_only=True)
+class _DatasetEntry:
+    """A data set as the file writes it; `classes` may be left out where the format defines them."""
+
+    format: str
+    root: str
+    classes: tuple[str, ...] | None = None
+    void_labels: tuple[int, ...] = ()
+    train_split: str | None = None
+    val_split: str | None = None
+    allow_partial: bool = False
+    recipe: dict[str, Any] = field(default_factory=dict)
+    evaluation: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Override:
+    """What a cell changes on one data set alone."""
+
+    recipe: dict[str, Any] = field(default_factory=dict)
+    evaluation: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _CellEntry:
+    """A cell as the file writes it; what it says of its model goes into `ModelConfig`."""
+
+    datasets: tuple[str, ...] | None = None
+    recipe: dict[str, Any] = field(default_factory=dict)
+    evaluation: dict[str, Any] = field(default_factory=dict)
+    on: dict[str, _Override] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _TableEntry:
+    title: str
+    rows: tuple[Row, ...]
+    columns: tuple[str, ...] = ("",)
+    complexity: bool = False
+    metric: Literal["miou", "multi_scale_miou"] = "miou"
+
+    def __post_init__(self) -> None:
+        wrong = [row.label for row in self.rows if len(row.label) != len(self.columns)]
+        if wrong:
+            raise ConfigError(
+                f"row {list(wrong[0])} must have one label for each of the columns {list(self.columns)}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    """A profile as the file writes it; sections of recipe and evaluation are checked once merged."""
+
+    seeds: tuple[int, ...]
+    architectures: dict[str, Architecture]
+    datasets: dict[str, _DatasetEntry]
+    cells: dict[str, dict[str, Any]]
+    recipe: dict[str, Any] = field(default_factory=dict)
+    evaluation: dict[str, Any] = field(default_factory=dict)
+    tables: dict[str, _TableEntry] = field(default_factory=dict)
+    trends: tuple[Trend, ...] = ()
+    notes: tuple[str, ...] = ()
+    pictures: Pictures | None = None
+    resources: Resources = field(default_factory=Resources)
+    demo: Demo | None = None
+    pretrained_dir: str = "data/pretrained"
+
+    def __post_init__(self) -> None:
+        empty = [name for name in ("seeds", "datasets", "cells") if not getattr(self, name)]
+        if empty:
+            raise ConfigError(f"{' and '.join(empty)} must not be empty")
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ConfigError(f"seeds {list(self.seeds)} repeat, each may stand once")
+
+
+def profile_path(name: str) -> Path:
+    """Where the profile called `name` lies, from the repository's root."""
+    return Path("pipelines/profiles") / f"{name}.yaml"
+
+
+def load_profile(name: str) -> Profile:
+    """Reads and resolves `pipelines/profiles/<name>.yaml`.
+
+    Raises:
+        ConfigError: no such profile, unknown key, wrong type or impossible combination.
+    """
+    path = profile_path(name)
+    if not path.exists():
+        known = sorted(file.stem for file in path.parent.glob("*.yaml"))
+        choose(name, known, "profile")
+    return resolve(name, yaml.safe_load(path.read_text()))
+
+
+def resolve(name: str, content: object) -> Profile:
+    """Resolves the content of a profile file; see `load_profile`."""
+    where = f"{name}.yaml"
+    file: _File = parse(_File, content, where)
+    entries = file.datasets
+    datasets = {key: _dataset(key, entry, f"{where}: datasets.{key}") for key, entry in entries.items()}
+    profile = Profile(
+        name=name,
+        seeds=file.seeds,
+        datasets=tuple(datasets.values()),
+        cells=_cells(file, datasets, where),
+        tables=tuple(
+            Table(name=key, **{part.name: getattr(table, part.name) for part in dataclasses.fields(table)})
+            for key, table in file.tables.items()
+        ),
+        trends=file.trends,
+        notes=file.notes,
+        pictures=file.pictures,
+        resources=file.resources,
+        demo=file.demo,
+        pretrained_dir=file.pretrained_dir,
+    )
+    _check_references(profile, where)
+    return profile
+
+
+def _dataset(name: str, entry: _DatasetEntry, where: str) -> DataConfig:
+    choose(entry.format, FORMATS, f"{where}.format")
+    train_split, val_split = FORMATS[entry.format].splits
+    return DataConfig(
+        name=name,
+        format=entry.format,
+        root=entry.root,
+        classes=resolve_classes(entry.format, entry.classes, where),
+        void_labels=entry.void_labels,
+        train_split=entry.train_split or train_split,
+        val_split=entry.val_split or val_split,
+        allow_partial=entry.allow_partial,
+    )
+
+
+def _cells(file: _File, datasets: dict[str, DataConfig], where: str) -> tuple[Cell, ...]:
+    """Resolves every cell on every data set that it runs on, data set by data set."""
+    own = {part.name for part in dataclasses.fields(_CellEntry)}
+    entries = {
+        name: parse(_CellEntry, {k: v for k, v in content.items() if k in own}, f"{where}: cells.{name}")
+        for name, content in file.cells.items()
+    }
+    for name, entry in entries.items():
+        for dataset in (*(entry.datasets or ()), *entry.on):
+            choose(dataset, datasets, f"{where}: cells.{name}: data set")
+    return tuple(
+        _cell(name, {k: v for k, v in file.cells[name].items() if k not in own}, entry, data, file, where)
+        for data in datasets.values()
+        for name, entry in entries.items()
+        if entry.datasets is None or data.name in entry.datasets
+    )
+
+
+def _cell(
+    name: str, model: dict[str, Any], entry: _CellEntry, data: DataConfig, file: _File, where: str
+) -> Cell:
+    where = f"{where}: cells.{name}"
+    architecture = file.architectures[choose(model.get("arch"), file.architectures, f"{where}.arch")]
+    model["backbone"] = dataclasses.asdict(architecture.backbone)
+    if model.get("head") == "regproxy":
+        model.setdefault("conv", "depthwise")
+        if "tap" not in model and data.name in architecture.taps:
+            model["tap"] = architecture.taps[data.name]
+    pretrain = model.setdefault("pretrain", architecture.pretrain)
+    if pretrain not in ("none", "file"):
+        kind = choose(pretrain, architecture.weights, f"{where} on {model['arch']}: pretrain")
+        model.setdefault("weights", architecture.weights[kind])
+    layers = {
+        section: {
+            key: value
+            for layer in (file, file.datasets[data.name], entry, entry.on.get(data.name, _Override()))
+            for key, value in getattr(layer, section).items()
+        }
+        for section in ("recipe", "evaluation")
+    }
+    parts = {
+        "model": parse(ModelConfig, model, where),
+        "recipe": parse(Recipe, layers["recipe"], f"{where} on {data.name}: recipe"),
+        "evaluation": parse(Evaluation, layers["evaluation"], f"{where} on {data.name}: evaluation"),
+    }
+    try:
+        return Cell(name=name, data=data, **parts)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+def _check_references(profile: Profile, where: str) -> None:
+    cells = {cell.name for cell in profile.cells}
+    datasets = {data.name for data in profile.datasets}
+    for table in profile.tables:
+        for row in table.rows:
+            place = f"{where}: tables.{table.name}, row {' '.join(row.label)!r}"
+            if row.cell is not None:
+                choose(row.cell, cells, f"{place}: cell")
+            for dataset in row.published:
+                choose(dataset, datasets, f"{place}: published")
+    for trend in profile.trends:
+        for cell in (trend.better, trend.than):
+            choose(cell, cells, f"{where}: trend {trend.claim!r}: cell")
+    for cell in profile.pictures.cells if profile.pictures else ():
+        choose(cell, cells, f"{where}: pictures.cells")
+    workers = profile.resources.workers
+    for cell in profile.cells:
+        share = workers * cell.recipe.accumulate
+        if cell.recipe.batch_size % share:
+            raise ConfigError(
+                f"{where}: {workers} workers with accumulate {cell.recipe.accumulate} do not divide "
+                f"batch_size {cell.recipe.batch_size} of cell {cell.name}, choose a divisor"
+            )

@@ -12,6 +12,8 @@ from pipelines.cluster import ray_session, run_trials
 from pipelines.display import GridDisplay
 from pipelines.entry import profile_stage
 from pipelines.tracking import Mirror
+from regproxy.model.pretrained import ensure_weights
+from regproxy.parse import ConfigError
 from regproxy.profile import Profile
 from regproxy.profile_file import load_profile
 from regproxy.train.trial import Trial
@@ -27,6 +29,7 @@ def all_trials(profile: Profile) -> list[Trial]:
             seed=seed,
             data_dir=str(data / profile.name / cell.data.name),
             run_dir=str(runs / profile.name / cell.data.name / cell.name / str(seed)),
+            pretrained_dir=str(Path(profile.pretrained_dir).absolute()),
         )
         for cell, seed in profile.trials()
     ]
@@ -39,6 +42,7 @@ def ablate(profile_name: str) -> int:
     missing = [trial for trial in trials if trial.finished_record() is None]
     finished = len(trials) - len(missing)
     print(f"{len(trials)} trials in profile {profile_name}: {finished} finished, {len(missing)} to train")
+    fetch_weights(missing)
     errors: dict[str, str] = {}
     with Mirror(profile_name) as mirror:
         for trial in trials:
@@ -57,6 +61,19 @@ def ablate(profile_name: str) -> int:
         return 1
     print(f"runs are in runs/{profile_name}/")
     return 0
+
+
+def fetch_weights(trials: list[Trial]) -> None:
+    """Fetches the pre-trained weights that trials start from; raises ConfigError naming all missing."""
+    models = {trial.cell.model.weights: (trial.cell.model, Path(trial.pretrained_dir)) for trial in trials}
+    problems = []
+    for model, directory in models.values():
+        try:
+            ensure_weights(model, directory)
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError("nothing was trained; " + "\n".join(problems))
 
 
 def train_missing(missing: list[Trial], profile: Profile, finished: int, mirror: Mirror) -> dict[str, str]:

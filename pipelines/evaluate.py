@@ -18,7 +18,6 @@ from pipelines.ablate import all_trials
 from pipelines.cluster import map_tasks, ray_session
 from pipelines.entry import profile_stage
 from pipelines.tracking import Mirror
-from regproxy.complexity import gflops_paper, num_parameters
 from regproxy.data.shards import Shards
 from regproxy.eval import metrics
 from regproxy.eval.score import confusion_of_shards
@@ -94,8 +93,6 @@ def score(trial: Trial) -> dict[str, Any]:
         "mean_accuracy": float(metrics.mean_accuracy(matrix)),
         "classes": list(trial.cell.data.classes),
         "iou_per_class": [None if value != value else value for value in per_class],
-        "num_parameters": num_parameters(trial.cell),
-        "gflops_paper": gflops_paper(trial.cell),
         "seconds": round(time.monotonic() - started, 3),
     }
 

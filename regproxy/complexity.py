@@ -1,21 +1,46 @@
-"""What a network costs: its parameters, and GFLOPs counted the paper's way.
+"""What a network costs: its parameters, GFLOPs counted the paper's way, and GMACs of every operator.
 
 The paper's counter takes a multiply-add as one operation and leaves out all of attention, GELU, softmax,
 painting and upsampling. Linear layers count without their biases, convolutions with them, a norm twice its
-input and a ReLU once. Counting runs on the meta device: shapes only, no weights and no arithmetic.
+input, a ReLU and a max pooling once. GMACs are torch's own count of every matrix product and convolution,
+attention and painting included, halved. Counting runs on the meta device: shapes only, no weights and no
+arithmetic.
 B = 1 image, C channels, N positions.
 """
 
 import dataclasses
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from regproxy.config import Cell
 from regproxy.model.network import build
 
-IMAGE_SIZE = (512, 512)  # of the paper's tables
+IMAGE_SIZE, NUM_CLASSES = (512, 512), 150  # of the paper's tables
+
+
+def complexity(cell: Cell) -> dict[str, Any]:
+    """Returns what a cell's network is and costs at the paper's image size and number of classes.
+
+    Keys: arch, head, region ([h, w] or None), conv, multi_level, num_classes, params, gflops_paper, gmacs.
+    """
+    classes = tuple(f"class {index}" for index in range(NUM_CLASSES))
+    cell = dataclasses.replace(cell, data=dataclasses.replace(cell.data, classes=classes))
+    model = cell.model
+    return {
+        "arch": model.arch,
+        "head": model.head,
+        "region": list(model.region) if model.region else None,
+        "conv": model.conv,
+        "multi_level": model.multi_level,
+        "num_classes": NUM_CLASSES,
+        "params": num_parameters(cell),
+        "gflops_paper": round(gflops_paper(cell), 6),
+        "gmacs": round(gmacs(cell), 6),
+    }
 
 
 def num_parameters(cell: Cell, *, image_size: tuple[int, int] = IMAGE_SIZE) -> int:
@@ -31,15 +56,27 @@ def gflops_paper(cell: Cell, *, image_size: tuple[int, int] = IMAGE_SIZE) -> flo
     for module in model.modules():
         if id(module) not in left_out:
             module.register_forward_hook(partial(_count, counts))
-    with torch.no_grad():
-        model(torch.empty(1, 3, *image_size, device="meta"))
+    _run_on_meta(model, image_size)
     return sum(counts) / 1e9
+
+
+def gmacs(cell: Cell, *, image_size: tuple[int, int] = IMAGE_SIZE) -> float:
+    """Returns 10^9 multiply-adds of every operator for one image of (X, Y) pixels, as torch counts them."""
+    model = _build_on_meta(cell, image_size)
+    with FlopCounterMode(display=False) as counter:
+        _run_on_meta(model, image_size)
+    return counter.get_total_flops() / 2e9
 
 
 def _build_on_meta(cell: Cell, image_size: tuple[int, int]) -> nn.Module:
     recipe = dataclasses.replace(cell.recipe, crop=image_size)
     with torch.device("meta"):
         return build(dataclasses.replace(cell, recipe=recipe)).eval()
+
+
+def _run_on_meta(model: nn.Module, image_size: tuple[int, int]) -> None:
+    with torch.no_grad():
+        model(torch.empty(1, 3, *image_size, device="meta"))
 
 
 def _is_attention(module: nn.Module) -> bool:
@@ -55,7 +92,9 @@ def _count(counts: list[int], module: nn.Module, inputs: tuple[Tensor], output: 
             counts.append(output.numel() * (window + (module.bias is not None)))
         case nn.Linear():
             counts.append(output.numel() * module.in_features)
-        case nn.LayerNorm() | nn.BatchNorm2d():
+        case nn.LayerNorm() | nn.BatchNorm2d() | nn.GroupNorm():
             counts.append(2 * output.numel())
         case nn.ReLU():
             counts.append(output.numel())
+        case nn.MaxPool2d():
+            counts.append(inputs[0].numel())

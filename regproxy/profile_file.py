@@ -1,7 +1,7 @@
 """Reads a profile's YAML file, checks every key and resolves it to a `Profile`.
 
 A recipe (or evaluation) is resolved in layers, later ones winning: profile, data set, cell, cell on a data
-set (`on`).
+set (`by_dataset`).
 """
 
 import dataclasses
@@ -47,7 +47,7 @@ class _CellEntry:
     datasets: tuple[str, ...] | None = None
     recipe: dict[str, Any] = field(default_factory=dict)
     evaluation: dict[str, Any] = field(default_factory=dict)
-    on: dict[str, _Override] = field(default_factory=dict)
+    by_dataset: dict[str, _Override] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,7 @@ def load_profile(name: str) -> Profile:
     if not path.exists():
         known = sorted(file.stem for file in path.parent.glob("*.yaml"))
         choose(name, known, "profile")
-    return resolve(name, yaml.safe_load(path.read_text()))
+    return resolve(name, yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 def resolve(name: str, content: object) -> Profile:
@@ -159,7 +159,7 @@ def _cells(file: _File, datasets: dict[str, DataConfig], where: str) -> tuple[Ce
         for name, content in file.cells.items()
     }
     for name, entry in entries.items():
-        for dataset in (*(entry.datasets or ()), *entry.on):
+        for dataset in (*(entry.datasets or ()), *entry.by_dataset):
             choose(dataset, datasets, f"{where}: cells.{name}: data set")
     return tuple(
         _cell(name, {k: v for k, v in file.cells[name].items() if k not in own}, entry, data, file, where)
@@ -186,7 +186,7 @@ def _cell(
     layers = {
         section: {
             key: value
-            for layer in (file, file.datasets[data.name], entry, entry.on.get(data.name, _Override()))
+            for layer in (file, file.datasets[data.name], entry, entry.by_dataset.get(data.name, _Override()))
             for key, value in getattr(layer, section).items()
         }
         for section in ("recipe", "evaluation")

@@ -16,6 +16,7 @@ from regproxy.config import Cell
 from regproxy.model.affinity import AffinityHead, paint
 from regproxy.model.backbone import VisionTransformer, build_backbone
 from regproxy.model.baselines import ClassHead, LinearNetwork
+from regproxy.model.segmenter import MaskTransformer, Segmenter
 
 _WEIGHTS, _RECORD = "model.safetensors", "run.json"
 
@@ -30,15 +31,19 @@ class RegProxy(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.affinity_head = affinity_head
-        self.classifier = ClassHead(backbone.width, num_classes)
+        self.classifier = ClassHead(backbone.late_width, num_classes)
         self.patch = backbone.patch
         height, width = affinity_head.region
         self.stride = (self.patch / height, self.patch / width)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Maps normalised images (B, 3, X, Y) of any size to logits (B, K, ceil(X / p) h, ceil(Y / p) w)."""
+    def forward(self, images: Tensor, *, return_affinity: bool = False) -> Tensor | tuple[Tensor, Tensor]:
+        """Maps normalised images (B, 3, X, Y) of any size to logits (B, K, ceil(X / p) h, ceil(Y / p) w).
+
+        With `return_affinity` the affinity (B, 9, h, w, H, W) comes second.
+        """
         affinity, token_logits = self.regions(images)
-        return paint(affinity, token_logits)
+        logits = paint(affinity, token_logits)
+        return (logits, affinity) if return_affinity else logits
 
     def regions(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the affinity (B, 9, h, w, H, W) and the token logits (B, K, H, W)."""
@@ -52,15 +57,23 @@ def build(cell: Cell) -> nn.Module:
     """Makes a cell's network with freshly drawn weights, position embedding sized for its crop.
 
     Raises:
-        ValueError: the backbone is no plain ViT that timm knows, or has no such sizes or tap.
+        ValueError: the backbone is no transformer that timm knows, or has no such sizes or tap.
     """
     config, num_classes = cell.model, cell.data.num_classes
     backbone = build_backbone(
-        config.backbone, image_size=cell.recipe.crop, tap=config.tap, drop_path=config.drop_path
+        config.backbone,
+        image_size=cell.recipe.crop,
+        tap=config.tap,
+        drop_path=config.drop_path,
+        multi_level=config.multi_level,
     )
-    if config.head == "linear":
-        return LinearNetwork(backbone, num_classes)
-    return RegProxy(backbone, AffinityHead(backbone.width, config.region, config.conv), num_classes)
+    match config.head:
+        case "linear":
+            return LinearNetwork(backbone, num_classes)
+        case "segmenter":
+            return Segmenter(backbone, MaskTransformer(backbone.width, num_classes))
+        case "regproxy":
+            return RegProxy(backbone, AffinityHead(backbone.width, config.region, config.conv), num_classes)
 
 
 def save_model(model: nn.Module, directory: str | os.PathLike) -> None:

@@ -18,6 +18,7 @@ from regproxy.data.shards import Shards
 from regproxy.eval.metrics import mean_iou
 from regproxy.eval.score import confusion_of_shards
 from regproxy.model.network import build, save_model
+from regproxy.model.pretrained import load_pretrained, weights_file
 from regproxy.train import state
 from regproxy.train.context import Context, Progress
 from regproxy.train.history import History
@@ -44,7 +45,11 @@ def train(trial: Trial, context: Context, *, git_commit: str | None = None) -> d
 
     # Model and optimiser, as they were left.
     torch.manual_seed(torch_seed(trial.seed, 0, 0))  # every worker starts from the same weights
-    model = build(trial.cell).to(device)
+    model = build(trial.cell)
+    weights = weights_file(trial.cell.model, Path(trial.pretrained_dir))
+    if weights:
+        load_pretrained(model.backbone, weights)
+    model = model.to(device)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     model = context.synchronise_norms(model)
     optimizer = build_optimizer(model, recipe)

@@ -1,18 +1,24 @@
 """Cross entropy on bilinearly upsampled logits, without ever holding the upsampled logits.
 
-B batch, K classes, h w logits grid, H W label grid. Bilinear interpolation is separable: a band of label
-rows is a two-tap mix of a few logit rows, then of columns. The bands' losses add up, and so do their
-gradients, which are taken in the forward pass; no band outlives its turn.
+B batch, K classes, h w logits grid, H W label grid; R C rows and columns of a tile of labels, r c of the
+logits around it. Bilinear interpolation is separable and local: a tile of upsampled logits is a small matrix
+times a few columns of logits, then another times a few rows. The tiles' losses add up, and so do their
+gradients, which are taken in the forward pass; no tile outlives its turn.
 """
 
+import math
+from itertools import product
 from typing import Literal
 
 import torch
+from einops import rearrange
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-_BAND_ELEMENTS = 2**22  # of upsampled logits held at a time
-_MIN_BANDS = 4
+# Upsampled logits held at a time, and the longest side of a tile. A processor wants a tile that stays in its
+# cache, and matrices, which grow with the side, that stay small; an accelerator wants few and large steps.
+_TILE_ELEMENTS, _TILE_SIDE = 2**19, 128
+_DEVICE_TILE_ELEMENTS, _DEVICE_TILE_SIDE = 2**23, 512
 
 
 def upsampled_cross_entropy(
@@ -47,12 +53,12 @@ def upsampled_cross_entropy(
         raise ValueError(f"mean_over {mean_over!r} is not known, allowed are all, valid")
     valid = labels != ignore_label
     if labels.device.type == "cpu":  # elsewhere it would stall the device
-        wrong = labels[valid & ((labels < 0) | (labels >= logits.shape[1]))]
-        if len(wrong):
-            raise ValueError(
-                f"label {wrong[0].item()} is no class, allowed are 0 to {logits.shape[1] - 1} "
-                f"and {ignore_label}"
-            )
+        for label in (labels * valid).aminmax():
+            if not 0 <= label < logits.shape[1]:
+                raise ValueError(
+                    f"label {label.item()} is no class, allowed are 0 to {logits.shape[1] - 1} "
+                    f"and {ignore_label}"
+                )
     total = _UpsampledCrossEntropySum.apply(logits, labels, ignore_label)
     if denominator is None:
         count = valid.sum().clamp(min=1) if mean_over == "valid" else labels.numel()
@@ -64,22 +70,24 @@ class _UpsampledCrossEntropySum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, logits: Tensor, labels: Tensor, ignore_label: int) -> Tensor:
         values = logits.detach().to(torch.promote_types(logits.dtype, torch.float32))
+        values = values * math.log2(math.e)  # powers of two cost less than those of e
         gradient = torch.zeros_like(values)
         total = values.new_zeros(())
-        rows, columns = (
-            interpolation_matrix(values.shape[axis], labels.shape[axis - 1], values) for axis in (2, 3)
-        )
+        axes = [(values.shape[axis], labels.shape[axis - 1]) for axis in (2, 3)]
+        down, across = (interpolation_matrix(*sizes, values) for sizes in axes)
         with torch.autocast(values.device.type, enabled=False):
-            for start, stop in bands(values.shape[1], labels.shape):
-                low, high = touched_rows(start, stop, values.shape[2], labels.shape[1])
-                band = None if rows is None else rows[start:stop, low:high]
-                upsampled = _mix(band, values[:, :, low:high], columns)  # B K band W
-                band_total, slope = _cross_entropy_sum(upsampled, labels[:, start:stop], ignore_label)
-                total += band_total
-                gradient[:, :, low:high] += _mix(_transposed(band), slope, _transposed(columns))
+            for images, rows, columns in tiles(labels.shape, values.shape[1], values.device):
+                above, beside = touched(rows, *axes[0]), touched(columns, *axes[1])
+                row_mix = None if down is None else down[rows, above]
+                column_mix = None if across is None else across[columns, beside]
+                patch = rearrange(values[images, :, above, beside], "b k r c -> b r k c").contiguous()
+                upsampled = _mix(row_mix, patch, column_mix)  # B R K C
+                total += _cross_entropy_(upsampled, labels[images, rows, columns], ignore_label)
+                slope = _mix(_transposed(row_mix), upsampled, _transposed(column_mix))
+                gradient[images, :, above, beside] += rearrange(slope, "b r k c -> b k r c")
         ctx.save_for_backward(gradient)
         ctx.logits_dtype = logits.dtype
-        return total
+        return total * math.log(2)
 
     @staticmethod
     @once_differentiable
@@ -102,40 +110,59 @@ def interpolation_matrix(size_in: int, size_out: int, like: Tensor) -> Tensor | 
     return (1 - (place[:, None] - inputs).abs()).clamp(min=0).to(like)  # two taps a row
 
 
-def bands(num_classes: int, label_shape: torch.Size) -> list[tuple[int, int]]:
-    """Cuts the label rows into bands (start, stop) of at most a quarter of them and of bounded size."""
+def tiles(
+    label_shape: torch.Size, num_classes: int, device: torch.device
+) -> list[tuple[slice, slice, slice]]:
+    """Cuts labels (B, H, W) into tiles (images, rows, columns) of bounded size, at least a row high."""
+    elements, side = (
+        (_TILE_ELEMENTS, _TILE_SIDE) if device.type == "cpu" else (_DEVICE_TILE_ELEMENTS, _DEVICE_TILE_SIDE)
+    )
     batch, height, width = label_shape
-    size = max(min(_BAND_ELEMENTS // (batch * num_classes * width), height // _MIN_BANDS), 1)
-    return [(start, min(start + size, height)) for start in range(0, height, size)]
+    columns = min(width, side)
+    rows = min(max(elements // (num_classes * columns), 1), height, side)
+    images = max(elements // (num_classes * columns * rows), 1)
+    cuts = (
+        [slice(start, min(start + step, size)) for start in range(0, size, step)]
+        for size, step in ((batch, images), (height, rows), (width, columns))
+    )
+    return list(product(*cuts))
 
 
-def touched_rows(start: int, stop: int, size_in: int, size_out: int) -> tuple[int, int]:
-    """Returns the range of logit rows that the label rows [start, stop) interpolate between."""
+def touched(part: slice, size_in: int, size_out: int) -> slice:
+    """Returns which logits along an axis a part of the labels is interpolated between."""
     if size_in == size_out:
-        return start, stop
+        return part
     scale = size_in / size_out
-    low = max(int((start + 0.5) * scale - 0.5 - 1e-9), 0)  # rounding must not lose a row
-    high = max(int((stop - 0.5) * scale - 0.5 + 1e-9), 0) + 2
-    return min(low, size_in - 1), min(high, size_in)
+    low = max(int((part.start + 0.5) * scale - 0.5 - 1e-9), 0)  # rounding must not lose one
+    high = max(int((part.stop - 0.5) * scale - 0.5 + 1e-9), 0) + 2
+    return slice(min(low, size_in - 1), min(high, size_in))
 
 
 def _mix(rows: Tensor | None, values: Tensor, columns: Tensor | None) -> Tensor:
-    """Applies a matrix along the rows and one along the columns of (B, K, ., .); None changes nothing."""
+    """Applies a matrix along the rows and one along the columns of (B, ., K, .); None changes nothing."""
     if columns is not None:
         values = values @ columns.T
-    return values if rows is None else rows @ values
+    return values if rows is None else (rows @ values.flatten(2)).unflatten(2, values.shape[2:])
 
 
 def _transposed(matrix: Tensor | None) -> Tensor | None:
     return None if matrix is None else matrix.T
 
 
-def _cross_entropy_sum(logits: Tensor, labels: Tensor, ignore_label: int) -> tuple[Tensor, Tensor]:
-    """Returns the summed cross entropy of (B, K, ., .) and its gradient: softmax minus one-hot."""
-    valid = (labels != ignore_label)[:, None]
-    target = labels.long()[:, None].where(valid, 0)
-    log_probability = logits.log_softmax(dim=1)
-    total = -log_probability.gather(1, target).where(valid, 0).sum()
-    slope = log_probability.exp_()
-    slope.scatter_add_(1, target, slope.new_full((), -1.0).expand(target.shape))
-    return total, slope.mul_(valid)
+def _cross_entropy_(logits: Tensor, labels: Tensor, ignore_label: int) -> Tensor:
+    """Returns the summed cross entropy, base 2, of (B, R, K, C) to labels (B, R, C).
+
+    Leaves its gradient, softmax minus one-hot, in the place of the logits.
+    """
+    labels = labels.unsqueeze(2)
+    valid = labels != ignore_label
+    target = (labels * valid).long()
+    weight = valid.to(logits.dtype)
+    logits -= logits.amax(dim=2, keepdim=True)
+    chosen = logits.gather(2, target)
+    powers = logits.exp2_()
+    norm = powers.sum(dim=2, keepdim=True)
+    total = (norm.log2() - chosen).mul_(weight).sum()
+    powers.scatter_(2, target, chosen.exp2_() - norm)  # one place a pixel: deterministic on every device
+    powers *= weight.div_(norm)
+    return total

@@ -14,6 +14,8 @@ from typing import Any
 import regproxy
 from regproxy.config import Cell
 from regproxy.data.shards import manifest_digest
+from regproxy.model.pretrained import ensure_weights
+from regproxy.train.state import file_digest
 
 RECORD_FORMAT = 1
 _TRAINING = ("config.py", "data", "model", "train")  # what can change a trained weight
@@ -28,6 +30,7 @@ class Trial:
     seed: int
     data_dir: str
     run_dir: str
+    pretrained_dir: str = "data/pretrained"
 
     @property
     def name(self) -> str:
@@ -42,6 +45,8 @@ class Trial:
             manifest_digest(Path(self.data_dir)),
             source_digest(*_TRAINING),
         )
+        if self.cell.model.pretrain == "file":  # timm's weights are what their name says, a user's may change
+            parts += (file_digest(ensure_weights(self.cell.model, Path(self.pretrained_dir))),)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def finished_record(self) -> dict[str, Any] | None:

@@ -1,0 +1,82 @@
+"""Segmenter's mask transformer (Strudel et al., ICCV 2021), the baseline of the supplement's Table 3.
+
+B batch, C width, K classes, X Y image, p patch, H W token grid.
+"""
+
+import torch
+from einops import einsum, rearrange
+from torch import Tensor, nn
+from torch.nn import functional
+
+from regproxy.model.backbone import VisionTransformer
+
+_HEAD_WIDTH = 64
+
+
+class MaskTransformer(nn.Module):
+    """Attends over patches and one token a class, then compares the two (Segmenter, section 3.2).
+
+    A class's mask is the cosine of its token with every patch, both after a linear map; the K masks of a
+    patch pass a LayerNorm.
+    """
+
+    def __init__(self, width: int, num_classes: int, *, depth: int = 2) -> None:
+        super().__init__()
+        if width % _HEAD_WIDTH:
+            raise ValueError(
+                f"the mask transformer needs a width that {_HEAD_WIDTH} divides, got {width}, "
+                f"choose another backbone"
+            )
+        from timm.models.vision_transformer import Block
+
+        norm = nn.LayerNorm
+        self.project = nn.Linear(width, width)
+        self.classes = nn.Parameter(torch.empty(1, num_classes, width))
+        self.blocks = nn.ModuleList(
+            Block(width, width // _HEAD_WIDTH, qkv_bias=True, norm_layer=norm) for _ in range(depth)
+        )
+        self.norm = norm(width)
+        self.patch_map = nn.Linear(width, width, bias=False)
+        self.class_map = nn.Linear(width, width, bias=False)
+        self.mask_norm = norm(num_classes)
+        self._draw(width)
+
+    def _draw(self, width: int) -> None:
+        """Draws the weights as Segmenter does."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.trunc_normal_(self.classes, std=0.02)
+        for mapping in (self.patch_map, self.class_map):
+            nn.init.normal_(mapping.weight, std=width**-0.5)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Maps the last layer's tokens (B, C, H, W) to logits (B, K, H, W), normed over the classes."""
+        batch, _, height, width = features.shape
+        patches = self.project(rearrange(features, "B C H W -> B (H W) C"))
+        tokens = torch.cat([patches, self.classes.expand(batch, -1, -1)], dim=1)
+        for block in self.blocks:
+            tokens = block(tokens)
+        patches, classes = self.norm(tokens).split([height * width, self.classes.shape[1]], dim=1)
+        patches = functional.normalize(self.patch_map(patches), dim=-1)
+        classes = functional.normalize(self.class_map(classes), dim=-1)
+        masks = self.mask_norm(einsum(patches, classes, "B L C, B K C -> B L K"))
+        return rearrange(masks, "B (H W) K -> B K H W", H=height)
+
+
+class Segmenter(nn.Module):
+    """A ViT with the mask transformer as its decoder; output at one value a patch."""
+
+    def __init__(self, backbone: VisionTransformer, decoder: MaskTransformer) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.decoder = decoder
+        self.patch = backbone.patch
+        self.stride = (self.patch, self.patch)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps normalised images (B, 3, X, Y) of any size to logits (B, K, ceil(X / p), ceil(Y / p))."""
+        _, late = self.backbone(images)  # B C H W
+        return self.decoder(late)

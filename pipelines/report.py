@@ -3,31 +3,41 @@
 python -m pipelines.report <profile>
 """
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pipelines.entry import profile_stage
 from regproxy.data.atomic import replaced_directory
 from regproxy.profile import Profile
 from regproxy.profile_file import load_profile
-from regproxy.report import figures, tables
-from regproxy.report.aggregate import Scores, collect
+from regproxy.report import figures
+from regproxy.report.aggregate import Scores, collect, read_complexity
+from regproxy.report.document import write_report
+from regproxy.report.layout import Document, Grid
+
+_PLAIN_WIDTH = 180  # characters, where the output goes to a file or a pipe
 
 
 def report(profile_name: str) -> int:
     """Writes reports/<profile> in one go and prints its tables; returns the exit status."""
     profile = load_profile(profile_name)
     scores = collect(profile, results_dir=Path("results"), runs_dir=Path("runs"))
+    complexity = read_complexity(Path("complexity") / f"{profile.name}.json")
     out = Path("reports") / profile.name
     with replaced_directory(out, marker="tables.csv") as directory:
         pictures = draw_figures(profile, scores, directory / "figures")
         names = [path.relative_to(directory).as_posix() for path in pictures]
-        tables.write_tables(profile, scores, directory, figures=names)
-    show(profile, scores, Console())
-    print(f"tables are in {out}/tables.md and {out}/tables.csv, {len(names)} pictures in {out}/figures/")
+        document = write_report(profile, scores, complexity, directory, figures=names)
+    show(document, Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH))
+    print(
+        f"tables are in {out}/tables.md, tables.csv and tables.tex, {len(names)} pictures in {out}/figures/"
+    )
     return 0
 
 
@@ -43,20 +53,31 @@ def draw_figures(profile: Profile, scores: Scores, directory: Path) -> list[Path
     return drawn
 
 
-def show(profile: Profile, scores: Scores, console: Console) -> None:
-    """Prints the tables."""
-    console.print(tables.sentence(profile), highlight=False)
-    for table in profile.tables:
-        header, lines = tables.table_cells(profile, table, scores)
-        shown = Table(title=table.title, title_justify="left")
-        for place, name in enumerate(header):
-            shown.add_column(name, justify="right" if place else "left", overflow="fold")
-        for line in lines:
-            shown.add_row(*line)
-        console.print(shown, markup=False)
-    missing = tables.missing_sentence(scores)
-    if missing:
-        console.print(missing, style="yellow", highlight=False)
+def show(document: Document, console: Console) -> None:
+    """Prints the report, all but its pictures."""
+    for text in document.sentences:
+        console.print(text, markup=False, highlight=False)
+    for section in document.sections:
+        if section.pictures:
+            continue
+        console.print(f"\n{section.title}", style="italic", markup=False, highlight=False)
+        for text in (*section.sentences, *(f"- {point}" for point in section.points)):
+            console.print(text, markup=False, highlight=False)
+        if section.grid:
+            console.print(drawn_table(section.grid))
+            for note in section.grid.notes:
+                console.print(note, style="dim", markup=False, highlight=False)
+
+
+def drawn_table(grid: Grid) -> Table:
+    """Returns a grid as rich draws it; texts are never read as markup."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for place, head in enumerate(grid.header):
+        table.add_column(Text(head), justify="right" if place >= grid.labels else "left", overflow="fold")
+    for index, line in enumerate(grid.lines):
+        texts = [Text(entry.text, style="bold" if entry.bold else "") for entry in line]
+        table.add_row(*texts, end_section=index + 1 in grid.breaks)
+    return table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

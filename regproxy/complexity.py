@@ -29,54 +29,58 @@ def complexity(cell: Cell) -> dict[str, Any]:
     """
     classes = tuple(f"class {index}" for index in range(NUM_CLASSES))
     cell = dataclasses.replace(cell, data=dataclasses.replace(cell.data, classes=classes))
-    model = cell.model
+    config, network = cell.model, build_on_meta(cell)
     return {
-        "arch": model.arch,
-        "head": model.head,
-        "region": list(model.region) if model.region else None,
-        "conv": model.conv,
-        "multi_level": model.multi_level,
+        "arch": config.arch,
+        "head": config.head,
+        "region": list(config.region) if config.region else None,
+        "conv": config.conv,
+        "multi_level": config.multi_level,
         "num_classes": NUM_CLASSES,
-        "params": num_parameters(cell),
-        "gflops_paper": round(gflops_paper(cell), 6),
-        "gmacs": round(gmacs(cell), 6),
+        "params": num_parameters(network),
+        "gflops_paper": round(gflops_paper(network), 6),
+        "gmacs": round(gmacs(network), 6),
     }
 
 
-def num_parameters(cell: Cell, *, image_size: tuple[int, int] = IMAGE_SIZE) -> int:
-    """Returns how many parameters the cell's network has with a position embedding for `image_size`."""
-    return sum(parameter.numel() for parameter in _build_on_meta(cell, image_size).parameters())
-
-
-def gflops_paper(cell: Cell, *, image_size: tuple[int, int] = IMAGE_SIZE) -> float:
-    """Returns 10^9 operations for one image of (X, Y) pixels, counted as the paper does (Tables 1 and 2)."""
-    model = _build_on_meta(cell, image_size)
-    left_out = {id(part) for module in model.modules() if _is_attention(module) for part in module.modules()}
-    counts: list[int] = []
-    for module in model.modules():
-        if id(module) not in left_out:
-            module.register_forward_hook(partial(_count, counts))
-    _run_on_meta(model, image_size)
-    return sum(counts) / 1e9
-
-
-def gmacs(cell: Cell, *, image_size: tuple[int, int] = IMAGE_SIZE) -> float:
-    """Returns 10^9 multiply-adds of every operator for one image of (X, Y) pixels, as torch counts them."""
-    model = _build_on_meta(cell, image_size)
-    with FlopCounterMode(display=False) as counter:
-        _run_on_meta(model, image_size)
-    return counter.get_total_flops() / 2e9
-
-
-def _build_on_meta(cell: Cell, image_size: tuple[int, int]) -> nn.Module:
+def build_on_meta(cell: Cell, *, image_size: tuple[int, int] = IMAGE_SIZE) -> nn.Module:
+    """Returns the cell's network without weights, its position embedding sized for `image_size` (X, Y)."""
     recipe = dataclasses.replace(cell.recipe, crop=image_size)
     with torch.device("meta"):
         return build(dataclasses.replace(cell, recipe=recipe)).eval()
 
 
-def _run_on_meta(model: nn.Module, image_size: tuple[int, int]) -> None:
+def num_parameters(network: nn.Module) -> int:
+    """Returns how many parameters a network has."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def gflops_paper(network: nn.Module, *, image_size: tuple[int, int] = IMAGE_SIZE) -> float:
+    """Returns 10^9 operations for one image of (X, Y) pixels, counted as the paper does (Tables 1 and 2)."""
+    attention = [module for module in network.modules() if _is_attention(module)]
+    left_out = {id(part) for module in attention for part in module.modules()}
+    counts: list[int] = []
+    hooks = [
+        module.register_forward_hook(partial(_count, counts))
+        for module in network.modules()
+        if id(module) not in left_out
+    ]
+    _run_on_meta(network, image_size)
+    for hook in hooks:
+        hook.remove()
+    return sum(counts) / 1e9
+
+
+def gmacs(network: nn.Module, *, image_size: tuple[int, int] = IMAGE_SIZE) -> float:
+    """Returns 10^9 multiply-adds of every operator for one image of (X, Y) pixels, as torch counts them."""
+    with FlopCounterMode(display=False) as counter:
+        _run_on_meta(network, image_size)
+    return counter.get_total_flops() / 2e9
+
+
+def _run_on_meta(network: nn.Module, image_size: tuple[int, int]) -> None:
     with torch.no_grad():
-        model(torch.empty(1, 3, *image_size, device="meta"))
+        network(torch.empty(1, 3, *image_size, device="meta"))
 
 
 def _is_attention(module: nn.Module) -> bool:

@@ -1,12 +1,14 @@
 """Cross entropy on upsampled logits, against torch's interpolate and cross_entropy."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from regproxy.train import loss as loss_module
-from regproxy.train.loss import bands, interpolation_matrix, touched_rows, upsampled_cross_entropy
+from regproxy.train.loss import interpolation_matrix, tiles, touched, upsampled_cross_entropy
 
 SIZES = [
     ((8, 8), (32, 32)),
@@ -57,7 +59,82 @@ def test_equals_plain(
     torch.testing.assert_close(ours, reference, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("grid", [(3, 2), (7, 2)])
+@pytest.mark.parametrize("factor", range(1, 33))
+def test_every_whole_factor_equals_plain(factor: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loss_module, "_TILE_SIDE", 13)  # cuts fall anywhere between the logits
+    logits, labels = sample((5, 3), (5 * factor, 3 * factor), torch.float64)
+    ours = value_and_gradient(upsampled_cross_entropy(logits, labels), logits)
+    torch.testing.assert_close(
+        ours, value_and_gradient(plain(logits, labels), logits), rtol=1e-12, atol=1e-14
+    )
+
+
+@pytest.mark.parametrize("scale", [30, 1e3, 1e6])
+def test_large_logits_equal_plain(scale: float) -> None:
+    logits, labels = sample((4, 4), (16, 16), torch.float32)
+    logits = (logits.detach() * scale).requires_grad_()
+    ours = value_and_gradient(upsampled_cross_entropy(logits, labels), logits)
+    exact = logits.detach().double().requires_grad_()
+    value, gradient = value_and_gradient(plain(exact, labels), exact)
+    torch.testing.assert_close(ours[0].double(), value, rtol=1e-5, atol=0)
+    # A logit of this size is rounded to steps that a softmax sees.
+    step = torch.finfo(torch.float32).eps * exact.abs().max().item()
+    torch.testing.assert_close(ours[1].double(), gradient, rtol=0, atol=min(4 * step, 1.0) / labels.numel())
+
+
+def test_same_bits_twice() -> None:
+    logits, labels = sample((5, 7), (40, 56), torch.float32)
+    first, second = (value_and_gradient(upsampled_cross_entropy(logits, labels), logits) for _ in range(2))
+    assert torch.equal(first[0], second[0]) and torch.equal(first[1], second[1])
+
+
+def test_inputs_stay_untouched() -> None:
+    logits, labels = sample((16, 16), (16, 16), torch.float32)
+    copies = logits.detach().clone(), labels.clone()
+    upsampled_cross_entropy(logits, labels).backward()
+    assert torch.equal(logits, copies[0]) and torch.equal(labels, copies[1])
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64])
+@pytest.mark.parametrize("ignore_label", [255, 4])
+def test_labels_of_any_type(dtype: torch.dtype, ignore_label: int) -> None:
+    logits, labels = sample((4, 4), (16, 16), torch.float64)
+    expected = upsampled_cross_entropy(logits, labels)
+    changed = labels.to(dtype)
+    if ignore_label == 4:
+        expected = upsampled_cross_entropy(logits, labels.where(labels != 4, 255))
+        changed = changed.where(changed != 255, 4)
+    assert torch.equal(upsampled_cross_entropy(logits, changed, ignore_label), expected)
+
+
+@pytest.mark.parametrize("strides", ["channels_last", "transposed", "cropped"])
+def test_memory_layout_does_not_matter(strides: str) -> None:
+    logits, labels = sample((6, 6), (24, 24), torch.float64)
+    expected = value_and_gradient(upsampled_cross_entropy(logits, labels), logits)
+    values = logits.detach()
+    if strides == "channels_last":
+        values = values.contiguous(memory_format=torch.channels_last)
+    elif strides == "transposed":
+        values, labels = values.mT.contiguous().mT, labels.mT.contiguous().mT
+    else:
+        values = torch.nn.functional.pad(values, (1, 2, 3, 0))[:, :, 3:, 1:-2]
+    values.requires_grad_()
+    actual = value_and_gradient(upsampled_cross_entropy(values, labels), values)
+    torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-15)
+
+
+def test_compiles() -> None:
+    logits, labels = sample((4, 4), (16, 16), torch.float32)
+
+    def doubled(values: Tensor) -> Tensor:
+        return upsampled_cross_entropy(values * 2, labels) * 3
+
+    compiled = torch.compile(doubled, backend="aot_eager")
+    actual, expected = (value_and_gradient(function(logits), logits) for function in (compiled, doubled))
+    torch.testing.assert_close(actual, expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("grid", [(3, 2), (7, 2), (7, 5), (1, 1)])
 def test_gradcheck(grid: tuple[int, int]) -> None:
     logits, labels = sample(grid, (7, 5), torch.float64, classes=3)
     assert torch.autograd.gradcheck(lambda values: upsampled_cross_entropy(values, labels), (logits,))
@@ -101,37 +178,49 @@ def test_parts_of_a_batch_add_up() -> None:
     torch.testing.assert_close(value_and_gradient(sum(parts), logits), whole, rtol=1e-12, atol=1e-15)
 
 
-def test_size_of_bands_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_size_of_tiles_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     logits, labels = sample((5, 7), (33, 29), torch.float64)
     values = []
-    for elements in (1, 2 * 5 * 29 * 3, 2**30):
-        monkeypatch.setattr(loss_module, "_BAND_ELEMENTS", elements)
+    for elements, side in ((1, 1), (1, 7), (2 * 5 * 29 * 3, 512), (2**30, 5), (2**30, 512)):
+        monkeypatch.setattr(loss_module, "_TILE_ELEMENTS", elements)
+        monkeypatch.setattr(loss_module, "_TILE_SIDE", side)
         values.append(value_and_gradient(upsampled_cross_entropy(logits, labels), logits))
     for value in values[1:]:
         torch.testing.assert_close(value, values[0], rtol=1e-12, atol=1e-15)
 
 
-@pytest.mark.parametrize("shape", [(8, 128, 128), (2, 512, 512), (1, 3, 5), (16, 1024, 2048)])
-def test_bands_cover_all_rows_and_stay_small(shape: tuple[int, int, int]) -> None:
-    cut = bands(150, torch.Size(shape))
-    assert [row for start, stop in cut for row in range(start, stop)] == list(range(shape[1]))
-    for start, stop in cut:
-        assert stop - start == 1 or (stop - start) * 4 <= shape[1]
-        assert stop - start == 1 or (stop - start) * shape[0] * shape[2] * 150 <= 2**22
+@pytest.mark.parametrize(
+    ("device", "elements"), [("cpu", 2**19), ("meta", 2**23)]
+)  # meta stands for any accelerator
+@pytest.mark.parametrize("classes", [2, 150, 20000])
+@pytest.mark.parametrize("shape", [(8, 128, 128), (2, 512, 512), (1, 3, 5), (3, 700, 1000)])
+def test_tiles_cover_every_label_once_and_stay_small(
+    shape: tuple[int, int, int], classes: int, device: str, elements: int
+) -> None:
+    seen = torch.zeros(shape, dtype=torch.uint8)
+    for tile in tiles(torch.Size(shape), classes, torch.device(device)):
+        seen[tile] += 1
+        sides = [part.stop - part.start for part in tile]
+        assert math.prod(sides) * classes <= elements or sides[:2] == [1, 1]
+    assert (seen == 1).all()
+
+
+def test_more_labels_than_32_bits_count_are_cut_alike() -> None:
+    cut = tiles(torch.Size((2, 8192, 8192)), 150, torch.device("cpu"))
+    assert sum(math.prod(part.stop - part.start for part in tile) for tile in cut) * 150 > 2**34
 
 
 @pytest.mark.parametrize("size_out", [3, 7, 8, 31, 64, 100])
 @pytest.mark.parametrize("size_in", [1, 2, 3, 7, 8, 31])
-def test_bands_touch_every_row_they_need(size_in: int, size_out: int) -> None:
+def test_tiles_touch_every_logit_they_need(size_in: int, size_out: int) -> None:
     matrix = interpolation_matrix(size_in, size_out, torch.zeros((), dtype=torch.float64))
     if matrix is None:
         return
     torch.testing.assert_close(matrix.sum(dim=1), torch.ones(size_out, dtype=torch.float64))
     for start in range(0, size_out, 2):
-        stop = min(start + 2, size_out)
-        low, high = touched_rows(start, stop, size_in, size_out)
-        untouched = matrix[start:stop].clone()
-        untouched[:, low:high] = 0
+        part = slice(start, min(start + 2, size_out))
+        untouched = matrix[part].clone()
+        untouched[:, touched(part, size_in, size_out)] = 0
         assert (untouched == 0).all()
 
 

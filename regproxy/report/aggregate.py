@@ -6,14 +6,17 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from regproxy.config import Cell
 from regproxy.profile import Profile
 
 RECORD_FORMAT = 1
-_RESULT_KEYS = ("run_identity", "miou", "num_images", "num_parameters", "gflops_paper")
+_RESULT_KEYS = ("run_identity", "miou", "num_images")
 _RUN_KEYS = ("identity", "cell", "steps", "workers", "data_manifest", "git_commit")
+_COMPLEXITY_KEYS = ("params", "gflops_paper", "gmacs")
+
+Metric = Literal["miou", "multi_scale_miou", "region_entropy"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +27,10 @@ class Outcome:
     run: Mapping[str, Any] | None
     run_dir: Path
 
-    @property
-    def miou(self) -> float:
-        """Mean IoU of the whole split, in percent."""
-        return 100 * self.result["miou"]
+    def value(self, metric: Metric) -> float | None:
+        """Returns mIoU of the whole split in percent, or entropy in nats; None if it was not measured."""
+        raw = _raw(self.result, metric)
+        return raw if raw is None or metric == "region_entropy" else 100 * raw
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,30 +41,32 @@ class Score:
     seeds: tuple[int, ...]
     outcomes: Mapping[int, Outcome]  # by seed
 
-    @property
-    def complete(self) -> bool:
-        return len(self.outcomes) == len(self.seeds)
+    def values(self, metric: Metric = "miou") -> list[float]:
+        """Returns the metric of every outcome that has it."""
+        found = (outcome.value(metric) for outcome in self.outcomes.values())
+        return [value for value in found if value is not None]
 
-    @property
-    def summary(self) -> tuple[float, float, float] | None:
-        """Median, minimum and maximum of the mIoU in percent; None unless every seed is there."""
-        if not self.complete:
+    def summary(self, metric: Metric = "miou") -> tuple[float, float, float] | None:
+        """Returns median, minimum and maximum of a metric; None unless every seed has it."""
+        values = self.values(metric)
+        if len(values) != len(self.seeds):
             return None
-        values = [outcome.miou for outcome in self.outcomes.values()]
         return statistics.median(values), min(values), max(values)
+
+    def median(self, metric: Metric = "miou") -> float | None:
+        """Returns the median of a metric; None unless every seed has it."""
+        summary = self.summary(metric)
+        return summary and summary[0]
 
     @property
     def median_seed(self) -> int | None:
         """The seed whose mIoU is the (lower) median of those found; None if there is none."""
-        ranked = sorted(self.outcomes, key=lambda seed: (self.outcomes[seed].miou, seed))
+        ranked = sorted(self.outcomes, key=lambda seed: (self.outcomes[seed].value("miou"), seed))
         return ranked[(len(ranked) - 1) // 2] if ranked else None
-
-    def first(self, key: str) -> Any:
-        """Returns what the first result found says under `key`; None if there is none."""
-        return next((outcome.result[key] for outcome in self.outcomes.values()), None)
 
 
 Scores = Mapping[tuple[str, str], Score]  # by name of cell and of data set
+Complexity = Mapping[str, Mapping[str, Any]]  # by name of cell: params, gflops_paper, gmacs
 
 
 def collect(profile: Profile, *, results_dir: Path, runs_dir: Path) -> dict[tuple[str, str], Score]:
@@ -83,7 +88,7 @@ def collect(profile: Profile, *, results_dir: Path, runs_dir: Path) -> dict[tupl
         outcomes = {}
         for seed in profile.seeds:
             run_dir = Path(runs_dir, place, str(seed))
-            result = read_record(Path(results_dir, place, f"{seed}.json"), _RESULT_KEYS)
+            result = _read_result(Path(results_dir, place, f"{seed}.json"))
             run = read_record(run_dir / "run.json", _RUN_KEYS)
             if result and (run is None or run["identity"] == result["run_identity"]):
                 outcomes[seed] = Outcome(result=result, run=run, run_dir=run_dir)
@@ -91,10 +96,28 @@ def collect(profile: Profile, *, results_dir: Path, runs_dir: Path) -> dict[tupl
     return scores
 
 
+def read_complexity(path: Path) -> dict[str, dict[str, Any]]:
+    """Reads what each cell's network costs, by name of cell; nothing where there is no file.
+
+    Raises:
+        ValueError: the file is damaged; names it and the remedy.
+    """
+    record = read_record(path, ("cells",))
+    cells = record["cells"] if record else {}
+    if not isinstance(cells, dict):
+        raise ValueError(_damaged(path, "its cells are no mapping"))
+    for name, cell in cells.items():
+        for key in _COMPLEXITY_KEYS:
+            value = cell.get(key) if isinstance(cell, dict) else None
+            if not _is_number(value) or value < 0:
+                raise ValueError(_damaged(path, f"{key} of cell {name} is no number"))
+    return cells
+
+
 def read_record(path: Path, keys: tuple[str, ...]) -> dict[str, Any] | None:
     """Returns a JSON record, None where there is no file; raises ValueError if it lacks one of `keys`."""
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
     except UnicodeDecodeError:
@@ -108,10 +131,33 @@ def read_record(path: Path, keys: tuple[str, ...]) -> dict[str, Any] | None:
     missing = [key for key in keys if key not in record]
     if missing:
         raise ValueError(_damaged(path, f"it lacks {', '.join(missing)}"))
-    miou = record.get("miou", 0.0)
-    if type(miou) not in (int, float) or not math.isfinite(miou) or not 0 <= miou <= 1:
-        raise ValueError(_damaged(path, f"miou {miou!r} is not between 0 and 1"))
     return record
+
+
+def _read_result(path: Path) -> dict[str, Any] | None:
+    result = read_record(path, _RESULT_KEYS)
+    if result is None:
+        return None
+    for metric, limit in (("miou", 1.0), ("multi_scale_miou", 1.0), ("region_entropy", math.inf)):
+        value = _raw(result, metric)
+        if metric != "miou" and value is None:
+            continue
+        if not _is_number(value) or not 0 <= value <= limit:
+            allowed = "a number of 0 or more" if limit == math.inf else "between 0 and 1"
+            raise ValueError(_damaged(path, f"{metric} {value!r} is not {allowed}"))
+    return result
+
+
+def _raw(result: Mapping[str, Any], metric: Metric) -> Any:
+    """Returns what a result record says of a metric; only the mIoU stands in every record."""
+    if metric == "multi_scale_miou":
+        multi_scale = result.get("multi_scale")
+        return multi_scale.get("miou") if isinstance(multi_scale, dict) else multi_scale
+    return result.get(metric)
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 def _damaged(path: Path, reason: str) -> str:

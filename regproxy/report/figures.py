@@ -13,6 +13,7 @@ from regproxy.data.datasets import palette
 from regproxy.profile import Profile
 from regproxy.report.aggregate import Score, Scores
 from regproxy.report.drawing import Curve, Panel, draw, draw_curves, paint_label
+from regproxy.report.layout import row_label
 from regproxy.train.history import read_history
 
 
@@ -84,12 +85,6 @@ def spread(length: int, count: int) -> list[int]:
     """Returns `count` indices below `length`, all of them if there are no more, evenly spread."""
     count = min(count, length)
     return [(2 * index + 1) * length // (2 * count) for index in range(count)]
-
-
-def row_label(profile: Profile, cell: str) -> str:
-    """Returns what the first table row of a cell calls it, or else its name."""
-    rows = (row for table in profile.tables for row in table.rows)
-    return next((row.label for row in rows if row.cell == cell), cell)
 
 
 def _curves(scores: Sequence[Score], key: str, factor: float) -> list[Curve]:

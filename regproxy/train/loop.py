@@ -19,6 +19,7 @@ from regproxy.eval.metrics import mean_iou
 from regproxy.eval.score import confusion_of_shards
 from regproxy.model.network import build, save_model
 from regproxy.model.pretrained import load_pretrained, weights_file
+from regproxy.model.regions import crop_counts, region_loss
 from regproxy.train import state
 from regproxy.train.context import Context, Progress
 from regproxy.train.history import History
@@ -150,12 +151,28 @@ def update(
         images = normalise(part.images, recipe.image_mean, recipe.image_std, part.sizes)
         with context.accumulating(model) if index + 1 < len(parts) else nullcontext():
             with torch.autocast(context.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-                logits = model(images)
+                logits, affinity = forward(model, images, recipe)
             loss = upsampled_cross_entropy(logits, part.labels, IGNORE_LABEL, denominator=share)
+            if affinity is not None:
+                counts = crop_counts(
+                    part.labels, affinity, num_classes=logits.shape[1], patch=patch_of(model)
+                )
+                term = region_loss(affinity, counts, recipe.region_loss)
+                loss = loss + recipe.region_loss_weight / len(parts) * term
             loss.backward()
         total += loss.detach() / context.world_size
     optimizer.step()
     return total
+
+
+def forward(model: nn.Module, images: Tensor, recipe: Recipe) -> tuple[Tensor, Tensor | None]:
+    """Returns the logits and, where the recipe regularises regions, the affinity."""
+    return (model(images), None) if recipe.region_loss == "none" else model(images, return_affinity=True)
+
+
+def patch_of(model: nn.Module) -> int:
+    """Returns the token's side in pixels, of a network that may be wrapped for several workers."""
+    return getattr(model, "module", model).patch
 
 
 def count_pixels(labels: Tensor, recipe: Recipe) -> Tensor:

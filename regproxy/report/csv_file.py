@@ -1,0 +1,73 @@
+"""The tables for programs: long form, one line a row and data set, empty where there is no value."""
+
+import csv
+import io
+from typing import Any
+
+from regproxy.profile import Profile, Row, Table
+from regproxy.report.aggregate import Complexity, Score, Scores
+from regproxy.report.layout import joined
+
+CSV_COLUMNS = (
+    *("table", "row", "cell", "dataset", "metric", "seeds_found", "seeds_wanted"),
+    *("median", "min", "max", "published", "difference"),
+    *("params", "params_printed", "gflops", "gflops_printed", "gmacs", "region_entropy", "needs"),
+)
+
+
+def csv_text(profile: Profile, scores: Scores, complexity: Complexity) -> str:
+    """Returns the tables as CSV.
+
+    mIoU and differences are in percent, `params` in ones, `gflops` (the paper's way) and `gmacs` in 10^9,
+    `region_entropy` in nats; the printed figures are the paper's own text. A row has no line for a data
+    set that its cell does not run on, unless the paper has a value there.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for table in profile.tables:
+        for row in table.rows:
+            for data in profile.datasets:
+                score = scores.get((row.cell, data.name)) if row.cell else None
+                if score or row.needs or data.name in row.published:
+                    scored = _scored(score, table, row.published.get(data.name)) if score else {}
+                    told = _told(table, row, data.name, complexity)
+                    writer.writerow(told | scored)
+    return text.getvalue()
+
+
+def _told(table: Table, row: Row, dataset: str, complexity: Complexity) -> dict[str, Any]:
+    """Returns what is known of a row without any score."""
+    counts = complexity.get(row.cell, {}) if row.cell else {}
+    return {
+        "table": table.name,
+        "row": joined(row.label),
+        "cell": row.cell,
+        "dataset": dataset,
+        "metric": table.metric,
+        "published": row.published.get(dataset),
+        "params": counts.get("params"),
+        "params_printed": row.params,
+        "gflops": counts.get("gflops_paper"),
+        "gflops_printed": row.gflops,
+        "gmacs": counts.get("gmacs"),
+        "needs": row.needs,
+    }
+
+
+def _scored(score: Score, table: Table, published: float | None) -> dict[str, Any]:
+    median, low, high = score.summary(table.metric) or (None,) * 3
+    difference = None if None in (median, published) else median - published
+    return {
+        "seeds_found": len(score.values(table.metric)),
+        "seeds_wanted": len(score.seeds),
+        "median": _rounded(median),
+        "min": _rounded(low),
+        "max": _rounded(high),
+        "difference": _rounded(difference),
+        "region_entropy": _rounded(score.median("region_entropy")),
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4) + 0.0  # 0.0 takes the sign off a zero

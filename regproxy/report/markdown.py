@@ -1,0 +1,38 @@
+"""The report as Markdown."""
+
+from pathlib import Path
+
+from regproxy.report.layout import Document, Entry, Grid, Section
+
+
+def markdown(document: Document) -> str:
+    """Returns the report as Markdown with pipe tables."""
+    blocks = [f"# {document.title}", *document.sentences, _table(document.runs)]
+    for section in document.sections:
+        blocks += _section(section)
+    return "\n\n".join(blocks) + "\n"
+
+
+def _section(section: Section) -> list[str]:
+    blocks = [f"## {section.title}", *section.sentences]
+    if section.points:
+        blocks.append("\n".join(f"- {point}" for point in section.points))
+    if section.grid:
+        blocks += [_table(section.grid), *section.grid.notes]
+    return blocks + [f"![{Path(name).stem}]({name})" for name in section.pictures]
+
+
+def _table(grid: Grid) -> str:
+    rule = ["---"] * grid.labels + ["---:"] * (len(grid.columns) - grid.labels)
+    lines = [[_escape(head) for head in grid.header], rule]
+    lines += [[_entry(entry) for entry in line] for line in grid.lines]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _entry(entry: Entry) -> str:
+    text = _escape(entry.text)
+    return f"**{text}**" if entry.bold else text
+
+
+def _escape(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

@@ -2,11 +2,20 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 
-def profile_stage(stage: Callable[[str], int], description: str, arguments: Sequence[str] | None) -> int:
+def profile_stage(
+    stage: Callable[..., int],
+    description: str,
+    arguments: Sequence[str] | None,
+    *,
+    flags: Mapping[str, str] = MappingProxyType({}),
+) -> int:
     """Runs `stage` on the profile named on the command line and returns its exit status.
+
+    `flags` are switches of the stage, by name with their help; the stage takes each as a keyword.
 
     A ValueError (ConfigError and DataError are such) is what a user can mend: its message goes to
     standard error without a traceback.
@@ -15,8 +24,11 @@ def profile_stage(stage: Callable[[str], int], description: str, arguments: Sequ
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("profile", help="the name of a file in pipelines/profiles, without .yaml")
+    for name, text in flags.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=text)
+    options = vars(parser.parse_args(arguments))
     try:
-        return stage(parser.parse_args(arguments).profile)
+        return stage(options.pop("profile"), **options)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

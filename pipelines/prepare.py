@@ -1,8 +1,9 @@
 """Stage `prepare`: checks every image and label of a profile's data sets and packs them into shards.
 
-python -m pipelines.prepare <profile>
+python -m pipelines.prepare <profile> [--allow-partial]
 """
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,9 +19,13 @@ from regproxy.profile_file import load_profile
 _PLAIN_INTERVAL_S = 20.0
 
 
-def prepare_profile(profile_name: str) -> int:
-    """Prepares every data set of the profile into data/prepared/<profile>/<data set>."""
-    for data in load_profile(profile_name).datasets:
+def prepare_profile(profile_name: str, *, allow_partial: bool = False) -> int:
+    """Prepares every data set of the profile into data/prepared/<profile>/<data set>.
+
+    `allow_partial` takes ADE20K and Cityscapes with any number of images, as the profile's own key does.
+    """
+    for entry in load_profile(profile_name).datasets:
+        data = dataclasses.replace(entry, allow_partial=entry.allow_partial or allow_partial)
         out = Path("data/prepared") / profile_name / data.name
         started = time.monotonic()
         with _shown(data.name) as progress:
@@ -53,7 +58,8 @@ def _shown(name: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    return profile_stage(prepare_profile, __doc__, arguments)
+    flags = {"allow_partial": "accept another number of images than the data set officially has"}
+    return profile_stage(prepare_profile, __doc__, arguments, flags=flags)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 import pytest
 
 from regproxy.complexity import build_on_meta, complexity, gflops_paper, num_parameters
-from regproxy.profile_file import load_profile
 from regproxy.config import Backbone, Cell, DataConfig, Evaluation, ModelConfig, Recipe
+from regproxy.profile_file import load_profile
 
 TAPS = {"vit_large_patch16_384": 9, "vit_small_r26_s32_384": -1, "vit_large_r50_s32_384": -1}
 TI, S = "vit_tiny_patch16_384", "vit_small_patch16_384"

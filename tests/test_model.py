@@ -18,11 +18,13 @@ from regproxy.model.backbone import build_backbone
 from regproxy.model.network import RegProxy, build, load_model, save_model
 
 TINY = Backbone(timm_name="vit_tiny_patch16_384", width=32, depth=3, heads=2)
+HYBRID = Backbone(timm_name="vit_tiny_r_s16_p8_384", width=32, depth=2, heads=2)
 HEADS = {
     "linear": {"head": "linear"},
     "2x3": {"head": "regproxy", "region": (2, 3), "conv": "depthwise", "tap": 1},
     "4x4": {"head": "regproxy", "region": (4, 4), "conv": "normal", "tap": -1},
     "16x16": {"head": "regproxy", "region": (16, 16), "conv": "none", "tap": 2},
+    "levels": {"head": "regproxy", "region": (2, 2), "conv": "depthwise", "tap": 0, "multi_level": True},
 }
 
 
@@ -106,6 +108,37 @@ def test_taps_are_the_residual_stream() -> None:
             stream = vit.blocks[tap](stream)
         backbone.tap = tap
         torch.testing.assert_close(backbone(images)[0].flatten(2).mT, stream[:, 1:])
+
+
+def test_multi_level_features_are_those_of_three_layers() -> None:
+    config = dataclasses.replace(TINY, depth=8)
+    backbone = build_backbone(config, image_size=(64, 64), tap=None, drop_path=0.0, multi_level=True).eval()
+    images = torch.randn(1, 3, 64, 64)
+    _, late = backbone(images)
+    assert backbone.levels == (3, 5) and late.shape == (1, 3 * 32, 4, 4)
+    parts = late.split(32, dim=1)
+    backbone.levels = ()
+    for block, part in zip((3, 5), parts[:2], strict=True):
+        backbone.tap = block
+        torch.testing.assert_close(part, backbone(images)[0])
+    torch.testing.assert_close(parts[2], backbone(images)[1])
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (96, 32), (33, 70)])
+def test_a_hybrid_has_tokens_of_32_pixels(height: int, width: int) -> None:
+    model = build(make_cell("4x4", backbone=HYBRID)).eval()
+    assert (model.patch, model.stride) == (32, (8, 8))
+    logits = model(torch.randn(1, 3, height, width))
+    assert logits.shape == (1, 5, -(-height // 32) * 4, -(-width // 32) * 4)
+
+
+def test_a_hybrids_tokens_are_timms_own() -> None:
+    backbone = build_backbone(HYBRID, image_size=(64, 96), tap=-1, drop_path=0.0).eval()
+    images = torch.randn(1, 3, 64, 96)
+    early, late = backbone(images)
+    vit = backbone.vit
+    torch.testing.assert_close(late.flatten(2).mT, vit.forward_features(images)[:, 1:])
+    torch.testing.assert_close(early.flatten(2).mT, vit._pos_embed(vit.patch_embed(images))[:, 1:])
 
 
 def test_position_embedding_follows_the_grid() -> None:

@@ -5,9 +5,11 @@ python -m pipelines.report <profile>
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -19,7 +21,7 @@ from regproxy.profile_file import load_profile
 from regproxy.report import figures
 from regproxy.report.aggregate import Scores, collect, read_complexity
 from regproxy.report.document import write_report
-from regproxy.report.layout import Document, Grid
+from regproxy.report.layout import Column, Document, Grid
 
 _PLAIN_WIDTH = 180  # characters, where the output goes to a file or a pipe
 
@@ -64,9 +66,26 @@ def show(document: Document, console: Console) -> None:
         for text in (*section.sentences, *(f"- {point}" for point in section.points)):
             console.print(text, markup=False, highlight=False)
         if section.grid:
-            console.print(drawn_table(section.grid))
+            for part in parts(section.grid, console.width):
+                console.print(drawn_table(part))
             for note in section.grid.notes:
                 console.print(note, style="dim", markup=False, highlight=False)
+
+
+def parts(grid: Grid, width: int) -> list[Grid]:
+    """Returns a grid cut into as few as fit `width` characters side by side, each with all labels."""
+    labels, pieces, used = grid.columns[: grid.labels], [], width
+    for column in grid.columns[grid.labels :]:
+        if used + _width(column) > width:
+            pieces.append([*labels])
+            used = 2 + sum(map(_width, labels))
+        pieces[-1].append(column)
+        used += _width(column)
+    return [replace(grid, columns=tuple(piece)) for piece in pieces]
+
+
+def _width(column: Column) -> int:
+    return 2 + max(cell_len(text) for text in (column.head, *(entry.text for entry in column.entries)))
 
 
 def drawn_table(grid: Grid) -> Table:

@@ -48,12 +48,14 @@ def complexity_columns(table: Table, complexity: Complexity) -> tuple[list[Colum
         if any(figure.printed for figure in figures):
             columns.append(words("printed", [_printed(figure) for figure in figures]))
         doubts += [
-            f"{joined(row.label)}, {head.removesuffix(' (M)')}: {figure.as_printed}"
-            for row, figure in zip(table.rows, figures, strict=True)
+            (place, f"{joined(row.label)}, {head.removesuffix(' (M)')}: {figure.as_printed}")
+            for place, (row, figure) in enumerate(zip(table.rows, figures, strict=True))
             if not figure.follows
         ]
-    notes = [f"† does not follow from the totals (ours: {'; '.join(doubts)})"] if doubts else []
-    return columns, notes
+    if not doubts:
+        return columns, []
+    listed = "; ".join(text for _, text in sorted(doubts, key=lambda doubt: doubt[0]))
+    return columns, [f"† does not follow from the totals (ours: {listed})"]
 
 
 def read_figures(table: Table, quantity: Quantity, complexity: Complexity) -> list[Figure]:

@@ -15,6 +15,8 @@ _SPECIALS = {
     "<": r"$<$",
     ">": r"$>$",
     "|": r"$|$",
+    "[": "{[}",  # after a line's end it would open that command's option
+    "]": "{]}",
 }
 _ESCAPES = str.maketrans(_SPECIALS)
 

@@ -65,13 +65,17 @@ def sample(case: Case, device: str) -> tuple[Tensor, Tensor]:
 
 def step(variant: str, logits: Tensor, labels: Tensor) -> float:
     """Runs forward and backward; returns the seconds they took."""
-    synchronise = torch.cuda.synchronize if logits.is_cuda else lambda: None
     logits.grad = None
-    synchronise()
+    _synchronise(logits.device)
     start = time.perf_counter()
     VARIANTS[variant](logits, labels).backward()
-    synchronise()
+    _synchronise(logits.device)
     return time.perf_counter() - start
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def measure(case: Case, device: str) -> dict[str, Any]:
@@ -130,7 +134,7 @@ def main() -> None:
     name = torch.cuda.get_device_name(arguments.device) if on_cuda else platform.machine()
     print(f"{__doc__}\n{arguments.device} ({name}), torch {torch.__version__}\n")
     print(
-        "dtype    threads  B    K   grid     labels   plain ms    ours ms  faster   plain MB    ours MB  share"
+        "dtype    threads  B    K   grid     labels   plain ms    ours ms faster   plain MB    ours MB share"
     )
     cases = []
     # Threads of the processor mean nothing to a device: one row a shape there.

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.progress import Progress
 
 from pipelines.ablate import all_trials
@@ -20,7 +21,7 @@ from pipelines.entry import profile_stage
 from pipelines.tracking import Mirror
 from regproxy.data.shards import Shards
 from regproxy.eval import metrics
-from regproxy.eval.score import confusion_of_shards
+from regproxy.eval.score import tally_shards
 from regproxy.model.network import load_model
 from regproxy.profile_file import load_profile
 from regproxy.train.context import Context
@@ -76,8 +77,8 @@ def score(trial: Trial) -> dict[str, Any]:
     started = time.monotonic()
     shards = Shards(Path(trial.data_dir), "val")
     model = load_model(trial.run_dir, Context.current().device)
-    matrix = confusion_of_shards(model, shards, trial.cell, range(len(shards)))
-    per_class = metrics.iou_per_class(matrix).tolist()
+    tally = tally_shards(model, shards, trial.cell, range(len(shards)))
+    per_class = metrics.iou_per_class(tally.single_scale).tolist()
     return {
         "format": RECORD_FORMAT,
         "identity": result_identity(trial),
@@ -88,12 +89,21 @@ def score(trial: Trial) -> dict[str, Any]:
         "seed": trial.seed,
         "split": "val",
         "num_images": len(shards),
-        "miou": float(metrics.mean_iou(matrix)),
-        "pixel_accuracy": float(metrics.pixel_accuracy(matrix)),
-        "mean_accuracy": float(metrics.mean_accuracy(matrix)),
+        **means(tally.single_scale),
+        "multi_scale": None if tally.multi_scale is None else means(tally.multi_scale),
+        "region_entropy": tally.mean_entropy,
         "classes": list(trial.cell.data.classes),
         "iou_per_class": [None if value != value else value for value in per_class],
         "seconds": round(time.monotonic() - started, 3),
+    }
+
+
+def means(matrix: np.ndarray) -> dict[str, float]:
+    """Returns the mean scores of a confusion matrix, in 0..1."""
+    return {
+        "miou": float(metrics.mean_iou(matrix)),
+        "pixel_accuracy": float(metrics.pixel_accuracy(matrix)),
+        "mean_accuracy": float(metrics.mean_accuracy(matrix)),
     }
 
 

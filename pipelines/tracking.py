@@ -124,6 +124,10 @@ class _Store:
         for name, value in zip(result["classes"], result["iou_per_class"], strict=True):
             if value is not None:
                 scores[f"iou/{name}"] = value
+        if result.get("multi_scale"):
+            scores["multi_scale_miou"] = result["multi_scale"]["miou"]
+        if result.get("region_entropy") is not None:
+            scores["region_entropy"] = result["region_entropy"]
         now = time.time_ns() // 10**6
         metrics = [Metric(key, value, now, result.get("steps", 0)) for key, value in scores.items()]
         self._client.log_batch(run_id, metrics=metrics)

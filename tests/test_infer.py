@@ -6,11 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from regproxy.config import IMAGENET_MEAN, IMAGENET_STD, Evaluation
 from regproxy.data.geometry import rescaled_size
-from regproxy.eval import infer
-from regproxy.eval.infer import argmax_resized, predict, window_corners
+from regproxy.eval import windows
+from regproxy.eval.infer import predict, predict_multi_scale
+from regproxy.eval.windows import bilinear, starts
 
 
 class Toy(nn.Module):
@@ -60,7 +62,8 @@ def plain_predict(model: nn.Module, image: np.ndarray, evaluation: Evaluation) -
 def test_predict_equals_the_plain_reference(
     size: tuple[int, int], evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(infer, "_BAND_ELEMENTS", 5 * size[1] * 7)  # bands of seven rows
+    monkeypatch.setitem(windows._TILE_ELEMENTS, "cpu", 5 * 11 * 7)  # tiles of seven rows
+    monkeypatch.setitem(windows._TILE_COLUMNS, "cpu", 11)
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     model = Toy().eval()
     prediction = predict(model, image, evaluation=evaluation, mean=IMAGENET_MEAN, std=IMAGENET_STD)
@@ -73,27 +76,99 @@ def test_predict_equals_the_plain_reference(
     np.testing.assert_array_equal(prediction[clear], expected.numpy()[clear])
 
 
-@pytest.mark.parametrize("size", [(20, 33), (64, 48), (40, 48), (7, 9)])
-def test_argmax_in_bands_equals_argmax_at_once(
-    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    logits = torch.randn(1, 6, 40, 48, dtype=torch.float64)
-    whole = functional.interpolate(logits, size, mode="bilinear", align_corners=False).argmax(dim=1)[0]
-    for rows in (1, 3, 1000):
-        monkeypatch.setattr(infer, "_BAND_ELEMENTS", 6 * size[1] * rows)
-        np.testing.assert_array_equal(argmax_resized(logits, size), whole.numpy())
+def test_multi_scale_is_the_mean_of_softmaxes() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    model = Toy().eval()
+    how = {"window": (32, 32), "stride": (20, 32)}
+    evaluation = Evaluation(scale=(96, 64), multi_scale_ratios=(0.5, 1.0, 1.75), **how)
+    prediction = predict_multi_scale(
+        model, image, evaluation=evaluation, mean=IMAGENET_MEAN, std=IMAGENET_STD
+    )
+    total = torch.zeros(5, 50, 70)
+    with torch.no_grad():
+        for ratio in evaluation.multi_scale_ratios:
+            one = Evaluation(scale=(int(96 * ratio + 0.5), int(64 * ratio + 0.5)), **how)
+            total += plain_predict(model, image, one)[0].softmax(dim=0)
+            total += plain_predict(model, image[:, ::-1], one)[0].softmax(dim=0).flip(2)
+    best, second = total.topk(2, dim=0).values
+    clear = (best - second > 1e-5).numpy()
+    assert clear.mean() > 0.98
+    np.testing.assert_array_equal(prediction[clear], total.argmax(dim=0).numpy()[clear])
+
+
+def test_no_tensor_is_as_large_as_the_full_size_logits() -> None:
+    """150 classes at 1024 x 768 are 118 million logits; no operation makes more than a tenth of that."""
+    largest = 0
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            nonlocal largest
+            out = func(*args, **(kwargs or {}))
+            for part in out if isinstance(out, (tuple, list)) else [out]:
+                if isinstance(part, Tensor):
+                    largest = max(largest, part.numel())
+            return out
+
+    model = nn.Conv2d(3, 150, 16, stride=16).eval()
+    image = np.zeros((768, 1024, 3), np.uint8)
+    evaluation = Evaluation(scale=(1024, 768), window=(512, 512), stride=(512, 512))
+    with Watch():
+        predict(model, image, evaluation=evaluation, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    assert 0 < largest < 150 * 768 * 1024 / 10
+
+
+def test_every_window_is_observed_once() -> None:
+    class WithAffinity(Toy):
+        def forward(self, images: Tensor, *, return_affinity: bool = False) -> Tensor:
+            logits = super().forward(images)
+            return (logits, images[:, :1]) if return_affinity else logits
+
+    seen: list[tuple[int, int]] = []
+
+    def observe(corners: list[tuple[int, int]], affinity: Tensor) -> None:
+        assert len(corners) == len(affinity)
+        seen.extend(corners)
+
+    image = np.zeros((64, 160, 3), np.uint8)
+    evaluation = Evaluation(scale=(160, 64), window=(32, 32), stride=(32, 24))
+    predict(
+        WithAffinity().eval(),
+        image,
+        evaluation=evaluation,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        observe=observe,
+    )
+    assert seen == [(top, left) for top in (0, 32) for left in (0, 24, 48, 72, 96, 120, 128)]
+
+
+def test_more_than_256_classes() -> None:
+    model = nn.Conv2d(3, 300, 8, stride=8).eval()
+    model.bias.data[290] = 1e3
+    image = np.zeros((20, 30, 3), np.uint8)
+    evaluation = Evaluation(scale=(32, 16), window=(16, 16), stride=(16, 16))
+    prediction = predict(model, image, evaluation=evaluation, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    assert prediction.dtype == np.int16 and (prediction == 290).all()
 
 
 @pytest.mark.parametrize(
-    ("size", "corners"),
+    ("side", "expected"),
     [
-        ((32, 80), [(0, 0), (0, 32), (0, 48)]),
-        ((20, 32), [(0, 0)]),
-        ((33, 64), [(0, 0), (0, 32), (1, 0), (1, 32)]),
+        (80, [0, 32, 48]),
+        (20, [0]),
+        (33, [0, 1]),
+        (64, [0, 32]),
     ],
 )
-def test_the_last_window_is_moved_inside(size: tuple[int, int], corners: list[tuple[int, int]]) -> None:
-    assert list(window_corners(size, (32, 32), (32, 32))) == corners
+def test_the_last_window_is_moved_inside(side: int, expected: list[int]) -> None:
+    assert starts(side, 32, 32) == expected
+
+
+@pytest.mark.parametrize(("size_in", "size_out"), [(5, 20), (20, 5), (7, 7), (1, 9), (9, 1), (13, 31)])
+def test_interpolation_matrix_is_torchs(size_in: int, size_out: int) -> None:
+    values = torch.randn(1, 1, size_in, dtype=torch.float64)
+    expected = functional.interpolate(values[..., None], (size_out, 1), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(bilinear(size_in, size_out) @ values[0, 0], expected[0, 0, :, 0])
 
 
 @pytest.mark.parametrize(

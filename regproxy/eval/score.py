@@ -1,15 +1,34 @@
-"""Scores of a model on a prepared split: one confusion matrix, then ratios."""
+"""Scores of a model on a prepared split: one confusion matrix, then ratios; and how pure its regions are."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import numpy as np
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from regproxy.config import IGNORE_LABEL, Cell
+from regproxy.data.geometry import rescaled_size
 from regproxy.data.loader import decode
 from regproxy.data.shards import Shards
-from regproxy.eval.infer import predict
+from regproxy.eval.infer import predict, predict_multi_scale
 from regproxy.eval.metrics import confusion_matrix
+from regproxy.model.regions import class_counts, entropies, region_histograms, sub_cells
+
+
+@dataclass
+class Tally:
+    """Counts over images: confusion matrices (K, K) int64 and the entropies of regions, summed in nats."""
+
+    single_scale: np.ndarray
+    multi_scale: np.ndarray | None = None
+    entropy: float = 0.0
+    num_regions: int = 0
+
+    @property
+    def mean_entropy(self) -> float | None:
+        """Mean entropy of the region histograms in nats; None where the network has no regions."""
+        return self.entropy / self.num_regions if self.num_regions else None
 
 
 def confusion_of_shards(model: nn.Module, shards: Shards, cell: Cell, indices: Iterable[int]) -> np.ndarray:
@@ -17,13 +36,68 @@ def confusion_of_shards(model: nn.Module, shards: Shards, cell: Cell, indices: I
 
     The model must be in eval mode. Parts of a split add up to the matrix of the whole.
     """
-    num_classes = cell.data.num_classes
-    total = np.zeros((num_classes, num_classes), np.int64)
+    total = np.zeros((cell.data.num_classes,) * 2, np.int64)
     for index in indices:
-        record = shards.read(index)
-        image, label = decode(record.image, record.label)
-        prediction = predict(
-            model, image, evaluation=cell.evaluation, mean=cell.recipe.image_mean, std=cell.recipe.image_std
-        )
-        total += confusion_matrix(prediction, label, num_classes=num_classes, ignore_label=IGNORE_LABEL)
+        image, label = read_pair(shards, index)
+        total += _confusion(predict(model, image, **_how(cell)), label, cell)
     return total
+
+
+def tally_shards(model: nn.Module, shards: Shards, cell: Cell, indices: Iterable[int]) -> Tally:
+    """Counts all that `cell.evaluation` asks for, and for RegProxy the entropy of every window's regions."""
+    tally = Tally(np.zeros((cell.data.num_classes,) * 2, np.int64))
+    if cell.evaluation.multi_scale_ratios:
+        tally.multi_scale = np.zeros_like(tally.single_scale)
+    for index in indices:
+        image, label = read_pair(shards, index)
+        observe = _RegionObserver(tally, label, cell, model.patch) if cell.model.head == "regproxy" else None
+        tally.single_scale += _confusion(predict(model, image, **_how(cell), observe=observe), label, cell)
+        if tally.multi_scale is not None:
+            tally.multi_scale += _confusion(predict_multi_scale(model, image, **_how(cell)), label, cell)
+    return tally
+
+
+def read_pair(shards: Shards, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns image (X, Y, 3) and label (X, Y), uint8 both."""
+    record = shards.read(index)
+    return decode(record.image, record.label)
+
+
+@dataclass
+class _RegionObserver:
+    """Adds the entropies of the regions of one image's windows to a tally, as prediction comes by."""
+
+    tally: Tally
+    label: np.ndarray
+    cell: Cell
+    patch: int
+    scale: tuple[float, float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        size = rescaled_size(self.label.shape, self.cell.evaluation.scale)
+        self.scale = (size[0] / self.label.shape[0], size[1] / self.label.shape[1])
+
+    def __call__(self, corners: list[tuple[int, int]], affinity: Tensor) -> None:
+        height, width, rows, columns = affinity.shape[2:]
+        label = torch.from_numpy(self.label).to(affinity.device)[None]
+        counts = []
+        for corner in corners:
+            places = [
+                sub_cells(length, self.patch / parts, start_px=start, scale=scale).to(affinity.device)
+                for length, parts, start, scale in zip(
+                    self.label.shape, (height, width), corner, self.scale, strict=True
+                )
+            ]
+            size = (rows * height, columns * width)
+            counts.append(class_counts(label, *places, size, self.cell.data.num_classes))
+        histograms, filled = region_histograms(affinity, torch.cat(counts))
+        self.tally.entropy += entropies(histograms)[filled].sum().item()
+        self.tally.num_regions += int(filled.sum())
+
+
+def _how(cell: Cell) -> dict:
+    return {"evaluation": cell.evaluation, "mean": cell.recipe.image_mean, "std": cell.recipe.image_std}
+
+
+def _confusion(prediction: np.ndarray, label: np.ndarray, cell: Cell) -> np.ndarray:
+    return confusion_matrix(prediction, label, num_classes=cell.data.num_classes, ignore_label=IGNORE_LABEL)

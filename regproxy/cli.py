@@ -84,7 +84,7 @@ def _structure(cell: Cell) -> tuple:
 
 
 def _import_official(options: argparse.Namespace) -> int:
-    from regproxy.model.official import import_official
+    from regproxy.official import import_official
 
     cell = import_official(options.checkpoint, options.out, dataset=options.dataset)
     region = "x".join(map(str, cell.model.region))

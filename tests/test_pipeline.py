@@ -114,12 +114,17 @@ def check_results(project: Path) -> None:
         assert 0 <= result["miou"] <= 1
         assert len(result["iou_per_class"]) == len(result["classes"]) == 8
         assert result["num_images"] == 4
+        assert 0 <= result["multi_scale"]["miou"] <= 1
+        painted = result["cell"] == "region-4x4"
+        assert (result["region_entropy"] is not None) == painted
+        assert not painted or 0 < result["region_entropy"] < 2.08  # the logarithm of its eight classes
 
 
 def check_report(project: Path) -> None:
     report = project / "reports/smoke"
     text = (report / "tables.md").read_text()
-    assert "RegProxy 4x4" in text
+    assert "RegProxy 4x4" in text and "Region entropy" in text
+    assert "\\toprule" in (report / "tables.tex").read_text()
     with (report / "tables.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {(row["cell"], row["dataset"]) for row in rows} == {
@@ -152,7 +157,7 @@ def check_mlflow(project: Path) -> None:
         children = [run for run in experiments[name] if run[0]]
         assert (len(parents), len(children)) == (2, 4)
         for _, metrics, num_losses, files, params in children:
-            assert {"miou", "iou/road", "loss", "val_miou"} <= metrics.keys()
+            assert {"miou", "multi_scale_miou", "iou/road", "loss", "val_miou"} <= metrics.keys()
             assert num_losses == 4
             assert files == ["model.safetensors", "run.json"]
             assert params["recipe.steps"] == "8"

@@ -16,6 +16,8 @@ RANKS = {
     "profile": 3,
     "profile_file": 4,
     "complexity": 3,
+    "official_models": 3,
+    "official": 4,
     "eval": 3,
     "train": 4,
     "report": 5,

@@ -1,6 +1,7 @@
-"""The command line: `regproxy complexity`, `regproxy import-official`.
+"""The command line: `regproxy complexity`, `regproxy plan`, `regproxy import-official`.
 
-What runs experiments is the pipeline (`dvc repro`); these look at networks and bring weights in.
+What runs experiments is the pipeline (`dvc repro`); these look at networks, say what a profile will cost and
+bring weights in.
 """
 
 import argparse
@@ -45,6 +46,33 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_complexity)
 
     command = commands.add_parser(
+        "plan",
+        help="simulate a profile's trainings on a cluster: makespan, utilisation, GPU hours, cost",
+        description="Longest training first, as the grid does. Speeds come from --speeds, else from finished "
+        "runs under runs/<profile>, else they are assumed from each network's multiply-adds.",
+    )
+    command.add_argument("--profile", required=True, help="a file in pipelines/profiles, without .yaml")
+    command.add_argument("--gpus", type=int, required=True, help="GPUs of the cluster")
+    command.add_argument("--workers", type=int, help="workers of one training (default: the profile's)")
+    command.add_argument("--speeds", type=Path, help="JSON file: cell or architecture to images/s of one GPU")
+    command.add_argument(
+        "--tflops", type=float, help="peak of one GPU (default: A100, 312 bf16, 19.5 float32)"
+    )
+    command.add_argument("--mfu", type=float, default=0.35, help="share of the peak (default: %(default)s)")
+    command.add_argument(
+        "--efficiency",
+        type=float,
+        default=0.9,
+        help="speed that each worker after the first adds (default: %(default)s)",
+    )
+    command.add_argument(
+        "--startup", type=float, default=30.0, help="seconds before each training (default: %(default)s)"
+    )
+    command.add_argument("--price", type=float, help="of one GPU hour, to print the cost")
+    command.add_argument("--json", action="store_true", help="print one object, with every training")
+    command.set_defaults(run=_plan)
+
+    command = commands.add_parser(
         "import-official",
         help="turn one of the authors' released checkpoints into a folder that load_model reads",
         description="Recognises architecture, region size and classes from the keys; accounts for every key.",
@@ -81,6 +109,28 @@ def _structure(cell: Cell) -> tuple:
     """What a network's cost depends on: neither its weights nor the block that it taps."""
     model = cell.model
     return model.arch, model.backbone, model.head, model.region, model.conv, model.multi_level
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from regproxy.plan import plan
+    from regproxy.plan_text import as_json, as_text
+    from regproxy.speeds import Assumptions, Speeds, read_speeds, recorded_speeds
+
+    profile = load_profile(options.profile)
+    assumptions = Assumptions(
+        tflops=options.tflops,
+        mfu=options.mfu,
+        efficiency=options.efficiency,
+        startup_seconds=options.startup,
+    )
+    speeds = Speeds(
+        given=read_speeds(options.speeds) if options.speeds else {},
+        recorded=recorded_speeds(Path("runs") / profile.name, assumptions),
+    )
+    result = plan(profile, gpus=options.gpus, workers=options.workers, assumptions=assumptions, speeds=speeds)
+    show = as_json if options.json else as_text
+    print(show(result, profile.name, assumptions, options.price))
+    return 0
 
 
 def _import_official(options: argparse.Namespace) -> int:

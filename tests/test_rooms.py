@@ -16,12 +16,16 @@ RANKS = {
     "profile": 3,
     "profile_file": 4,
     "complexity": 3,
+    "schedule": 3,
+    "speeds": 4,
+    "plan": 5,
+    "plan_text": 6,
     "official_models": 3,
     "official": 4,
     "eval": 3,
     "train": 4,
     "report": 5,
-    "cli": 6,
+    "cli": 7,
 }
 SOURCES = sorted([*ROOT.glob("regproxy/**/*.py"), *ROOT.glob("pipelines/**/*.py")])
 

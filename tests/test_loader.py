@@ -19,13 +19,17 @@ def shards(smoke_data: dict[str, Path]) -> Shards:
     return Shards(smoke_data["ade20k"], "train")
 
 
+def columns(batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    full = torch.tensor(batch.labels.shape[1:]).expand(len(batch.labels), 2)
+    return batch.images, batch.labels, full if batch.sizes is None else batch.sizes
+
+
 def joined(batches: list[Batch]) -> Batch:
-    columns = zip(*(dataclasses.astuple(batch) for batch in batches), strict=True)
-    return Batch(*(torch.cat(column) for column in columns))
+    return Batch(*(torch.cat(column) for column in zip(*map(columns, batches), strict=True)))
 
 
 def assert_equal(one: Batch, two: Batch) -> None:
-    for a, b in zip(dataclasses.astuple(one), dataclasses.astuple(two), strict=True):
+    for a, b in zip(columns(one), columns(two), strict=True):
         assert torch.equal(a, b)
 
 
@@ -61,7 +65,7 @@ def test_batches_hold_the_samples_of_the_order(shards: Shards) -> None:
         for place, sample in enumerate(global_batch(5, step, len(shards), still.batch_size)):
             record = shards.read(sample)
             image, _ = decode(record.image, record.label)
-            height, width = batch.sizes[place].tolist()
+            height, width = columns(batch)[2][place].tolist()
             view = batch.images[place, :height, :width].numpy()
             starts = range(image.shape[1] - width + 1)
             assert any((image[:, left : left + width] == view).all() for left in starts)
@@ -75,6 +79,13 @@ def test_normalising_is_per_channel_and_leaves_padding_zero() -> None:
     assert values[0, :, 3, 4].tolist() == [0.0, 5.0, 10.0]
     assert values[1, :, 1, 2].tolist() == [0.0, 5.0, 10.0]
     assert values[1, :, 2:].abs().max() == values[1, :, :, 3:].abs().max() == 0
+
+
+def test_sizes_are_told_only_where_something_is_padded(shards: Shards) -> None:
+    for crop in ((64, 64), (64, 999)):
+        recipe = dataclasses.replace(RECIPE, crop=crop, ratio_range=(1.0, 1.0))
+        (batch, *_) = micro_batches(shards, recipe, 0)
+        assert (batch.sizes is None) == (crop == (64, 64))
 
 
 def test_views_differ_between_epochs(shards: Shards) -> None:

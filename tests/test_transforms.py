@@ -5,8 +5,16 @@ import numpy as np
 import pytest
 
 from regproxy.config import Recipe
+from regproxy.data.geometry import rescaled_size
 from regproxy.data.order import augmentation_generator
-from regproxy.data.transforms import augment, distort_photometry, largest_class_share, pad, random_crop
+from regproxy.data.transforms import (
+    augment,
+    distort_photometry,
+    largest_class_share,
+    pad,
+    random_window,
+    rescaled_window,
+)
 
 RECIPE = Recipe(steps=1, crop=(48, 64), scale=(512, 128))
 
@@ -72,10 +80,9 @@ def test_ratio_is_uniform_over_its_range(pair: tuple) -> None:
 def test_crop_is_redrawn_while_one_class_fills_it() -> None:
     label = np.zeros((64, 640), np.uint8)
     label[:, 560:] = 1 + np.arange(64)[:, None] % 3
-    image = np.zeros((64, 640, 3), np.uint8)
     recipe = Recipe(steps=1, crop=(64, 64), scale=(640, 64))
     shares = [
-        largest_class_share(random_crop(image, label, recipe, augmentation_generator(1, step, 0))[1])
+        largest_class_share(label[random_window(label, recipe, augmentation_generator(1, step, 0))])
         for step in range(300)
     ]
     mixed = np.mean(np.array(shares) < 0.75)
@@ -83,6 +90,23 @@ def test_crop_is_redrawn_while_one_class_fills_it() -> None:
         [largest_class_share(label[:, left : left + 64]) < 0.75 for left in range(577)]
     )
     assert mixed == pytest.approx(1 - (1 - once) ** 11, abs=0.08)
+
+
+@pytest.mark.parametrize("source", [(100, 130), (97, 256), (512, 683), (333, 1)])
+def test_a_rescaled_window_is_the_window_of_the_rescaled_image(source: tuple[int, int]) -> None:
+    random = np.random.default_rng(0)
+    image = random.integers(0, 256, (*source, 3), dtype=np.uint8)
+    for _ in range(60):
+        height, width = rescaled_size(source, (2 * max(source), int(random.integers(1, 2 * min(source) + 2))))
+        if min(height, width) < 1:
+            continue
+        top, left = random.integers(height), random.integers(width)
+        window = (
+            slice(top, int(random.integers(top, height)) + 1),
+            slice(left, int(random.integers(left, width)) + 1),
+        )
+        whole = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+        assert np.array_equal(rescaled_window(image, (height, width), window), whole[window])
 
 
 def test_largest_class_share_counts_valid_pixels_only() -> None:

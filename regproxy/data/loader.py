@@ -1,6 +1,6 @@
 """Batches of a training: shards in, stacked uint8 crops out, in the order that order.py computes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -17,29 +17,32 @@ from regproxy.data.transforms import augment, pad
 
 @dataclass(frozen=True)
 class Batch:
-    """A micro-batch: images (B, X, Y, 3) uint8 RGB, labels (B, X, Y) uint8, sizes (B, 2) int64.
+    """A micro-batch: images (B, X, Y, 3) uint8 RGB, labels (B, X, Y) uint8.
 
-    `sizes` are the (height, width) of each crop before padding.
+    `sizes` (B, 2) int64 are the (height, width) of each crop before padding, None where none is padded.
     """
 
     images: Tensor
     labels: Tensor
-    sizes: Tensor
+    sizes: Tensor | None
 
     def pin_memory(self) -> "Batch":
-        return Batch(self.images.pin_memory(), self.labels.pin_memory(), self.sizes.pin_memory())
+        return self._each(Tensor.pin_memory)
 
     def to(self, device: torch.device) -> "Batch":
-        parts = (self.images, self.labels, self.sizes)
-        return Batch(*(part.to(device, non_blocking=True) for part in parts))
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        sizes = None if self.sizes is None else change(self.sizes)
+        return Batch(change(self.images), change(self.labels), sizes)
 
 
 def decode(encoded_image: bytes, encoded_label: bytes) -> tuple[np.ndarray, np.ndarray]:
     """Decodes a record to an (H, W, 3) uint8 RGB image and an (H, W) uint8 label."""
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     image = cv2.imdecode(np.frombuffer(encoded_image, np.uint8), flags)
     label = cv2.imdecode(np.frombuffer(encoded_label, np.uint8), cv2.IMREAD_GRAYSCALE)
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB), label
+    return image, label
 
 
 def normalise(
@@ -49,13 +52,14 @@ def normalise(
 
     Pixels outside `sizes` (B, 2) become 0 after normalising, as the recipe pads them.
     """
-    mean, std = (torch.tensor(values, device=images.device) for values in (mean, std))
-    values = ((images.float() - mean) / std).permute(0, 3, 1, 2)
-    if sizes is None:
-        return values.contiguous()
-    rows, columns = (torch.arange(size, device=images.device) for size in values.shape[2:])
-    inside = (rows < sizes[:, :1])[:, :, None] & (columns < sizes[:, 1:])[:, None, :]
-    return torch.where(inside[:, None], values, 0.0)
+    values = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+    mean, std = (torch.tensor(statistic, device=images.device)[:, None, None] for statistic in (mean, std))
+    values.sub_(mean).div_(std)
+    if sizes is not None:
+        rows, columns = (torch.arange(size, device=images.device) for size in values.shape[2:])
+        inside = (rows < sizes[:, :1])[:, :, None] & (columns < sizes[:, 1:])[:, None, :]
+        values.masked_fill_(~inside[:, None], 0.0)
+    return values
 
 
 class _Views(Dataset):
@@ -76,7 +80,9 @@ class _Views(Dataset):
 
 def _stack(views: list[tuple[np.ndarray, np.ndarray, tuple[int, int]]]) -> Batch:
     images, labels, sizes = zip(*views, strict=True)
-    return Batch(torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels)), torch.tensor(sizes))
+    padded = any(size != label.shape for size, label in zip(sizes, labels, strict=True))
+    images, labels = (torch.from_numpy(np.stack(arrays)) for arrays in (images, labels))
+    return Batch(images, labels, torch.tensor(sizes) if padded else None)
 
 
 def _quiet_worker(_: int) -> None:

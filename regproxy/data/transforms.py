@@ -11,6 +11,7 @@ from regproxy.config import IGNORE_LABEL, Recipe
 from regproxy.data.geometry import rescaled_size
 
 _CROP_TRIES = 10
+_MARGIN = 2  # source pixels beyond a window's end, so that its last ones have their neighbours
 
 
 def augment(
@@ -18,38 +19,30 @@ def augment(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draws one training view; the result is at most `recipe.crop` large, smaller where the image is.
 
+    The label decides where the crop lies; of the image only what the crop needs is rescaled.
+
     Args:
         image: (H, W, 3) uint8 RGB.
         label: (H, W) uint8 train ids, 255 void.
         recipe: says scale, ratios, crop and distortions.
         generator: every draw comes from it, so equal generators give equal views.
     """
-    image, label = random_resize(image, label, recipe, generator)
-    image, label = random_crop(image, label, recipe, generator)
+    ratio = generator.uniform(*recipe.ratio_range)
+    long_side, short_side = (int(side * ratio) for side in recipe.scale)
+    size = rescaled_size(label.shape, (long_side, short_side))
+    if size != label.shape:
+        label = cv2.resize(label, size[::-1], interpolation=cv2.INTER_NEAREST)
+    window = random_window(label, recipe, generator)
+    image, label = rescaled_window(image, size, window), label[window]
     if generator.random() < recipe.flip_probability:
-        image, label = image[:, ::-1], label[:, ::-1]
+        image, label = cv2.flip(image, 1), cv2.flip(label, 1)
     if recipe.photometric:
-        image = distort_photometry(np.ascontiguousarray(image), generator)
+        image = distort_photometry(image, generator)
     return image, label
 
 
-def random_resize(
-    image: np.ndarray, label: np.ndarray, recipe: Recipe, generator: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rescales into a random multiple of the base scale: image bilinear, label nearest."""
-    ratio = generator.uniform(*recipe.ratio_range)
-    long_side, short_side = (int(side * ratio) for side in recipe.scale)
-    height, width = rescaled_size(image.shape[:2], (long_side, short_side))
-    if (height, width) == image.shape[:2]:
-        return image, label
-    resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-    return resized, cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST)
-
-
-def random_crop(
-    image: np.ndarray, label: np.ndarray, recipe: Recipe, generator: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Cuts a crop, redrawn up to ten times while one class fills too much of its valid pixels."""
+def random_window(label: np.ndarray, recipe: Recipe, generator: np.random.Generator) -> tuple[slice, slice]:
+    """Draws where to crop, up to ten times again while one class fills too much of the valid pixels."""
     height, width = (min(side, size) for side, size in zip(recipe.crop, label.shape, strict=True))
     for attempt in range(_CROP_TRIES + 1):
         top = int(generator.integers(label.shape[0] - height + 1))
@@ -57,12 +50,28 @@ def random_crop(
         window = (slice(top, top + height), slice(left, left + width))
         if attempt == _CROP_TRIES or largest_class_share(label[window]) < recipe.max_class_share:
             break
-    return image[window], label[window]
+    return window
+
+
+def rescaled_window(image: np.ndarray, size: tuple[int, int], window: tuple[slice, slice]) -> np.ndarray:
+    """Returns the `window` of an (H, W, 3) image rescaled bilinearly to `size`, to the bit.
+
+    Only the image's part above and left of the window's end is rescaled, by the whole image's factors.
+    """
+    if size == image.shape[:2]:
+        return image[window]
+    factors = [new / old for new, old in zip(size, image.shape[:2], strict=True)]
+    ends = [
+        min(int(np.ceil(part.stop / factor)) + _MARGIN, side)
+        for part, factor, side in zip(window, factors, image.shape[:2], strict=True)
+    ]
+    part = image[: ends[0], : ends[1]]
+    return cv2.resize(part, None, fx=factors[1], fy=factors[0], interpolation=cv2.INTER_LINEAR)[window]
 
 
 def largest_class_share(label: np.ndarray) -> float:
     """Returns the share of valid pixels that the most frequent class fills, 1.0 where none is valid."""
-    counts = np.bincount(label.ravel(), minlength=256)[:IGNORE_LABEL]
+    counts = cv2.calcHist([label], [0], None, [256], [0, 256])[:IGNORE_LABEL]
     valid = counts.sum()
     return float(counts.max() / valid) if valid else 1.0
 
@@ -74,28 +83,34 @@ def distort_photometry(image: np.ndarray, generator: np.random.Generator) -> np.
     the authors' does; hue moves by whole steps of OpenCV's 0..179 scale, that is of two degrees.
     """
     if generator.integers(2):
-        image = _linear(image, 1.0, generator.uniform(-32, 32))
+        image = cv2.LUT(image, _linear_table(1.0, generator.uniform(-32, 32)))
     contrast_first = generator.integers(2)
     if contrast_first and generator.integers(2):
-        image = _linear(image, generator.uniform(0.5, 1.5), 0.0)
+        image = cv2.LUT(image, _linear_table(generator.uniform(0.5, 1.5), 0.0))
     if generator.integers(2):
-        hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
-        hsv[..., 1] = _linear(hsv[..., 1], generator.uniform(0.5, 1.5), 0.0)
-        image = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+        image = _map_hsv(image, 1, _linear_table(generator.uniform(0.5, 1.5), 0.0))
     if generator.integers(2):
-        hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
-        shift = generator.integers(-18, 18)
-        hsv[..., 0] = (hsv[..., 0].astype(np.int16) + shift) % 180
-        image = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+        image = _map_hsv(image, 0, _hue_table(generator.integers(-18, 18)))
     if not contrast_first and generator.integers(2):
-        image = _linear(image, generator.uniform(0.5, 1.5), 0.0)
+        image = cv2.LUT(image, _linear_table(generator.uniform(0.5, 1.5), 0.0))
     return image
 
 
-def _linear(values: np.ndarray, scale: float, shift: float) -> np.ndarray:
-    """Returns clip(values * scale + shift) truncated to uint8, by a table of the 256 possible values."""
-    table = np.clip(np.arange(256, dtype=np.float32) * np.float32(scale) + np.float32(shift), 0, 255)
-    return table.astype(np.uint8)[values]
+def _linear_table(scale: float, shift: float) -> np.ndarray:
+    """Returns clip(value * scale + shift) truncated to uint8, for each of the 256 possible values."""
+    table = np.arange(256, dtype=np.float32) * np.float32(scale) + np.float32(shift)
+    return np.clip(table, 0, 255).astype(np.uint8)
+
+
+def _hue_table(shift: int) -> np.ndarray:
+    return ((np.arange(256) + shift) % 180).astype(np.uint8)
+
+
+def _map_hsv(image: np.ndarray, channel: int, table: np.ndarray) -> np.ndarray:
+    """Sends one channel of the image's HSV form through a table of 256 values."""
+    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
+    hsv[..., channel] = cv2.LUT(hsv[..., channel], table)
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
 
 
 def pad(image: np.ndarray, label: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -10,6 +10,7 @@ K classes, X Y the image, X' Y' the rescaled image, R C rows and columns of all 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -45,6 +46,7 @@ def starts(side: int, window: int, stride: int) -> list[int]:
     ]
 
 
+@lru_cache(maxsize=32)  # images of a data set share a few sizes
 def axis_matrix(side: int, rescaled: int, window: int, stride: int, logits: int) -> Tensor:
     """Returns A or B: what each of `side` lines of the image takes from the windows' lines, float32.
 

@@ -32,7 +32,7 @@ class AffinityHead(nn.Module):
                 self.stem = nn.Sequential(*spatial, *_conv_bn_relu(width, kernel=1))
             case _:
                 raise ValueError(f"conv {conv!r} is not known, allowed are none, normal, depthwise")
-        self.out = nn.Conv2d(width, NEIGHBOURS * region[0] * region[1], 1)
+        self.out = Pointwise(width, NEIGHBOURS * region[0] * region[1], 1)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -48,11 +48,25 @@ class AffinityHead(nn.Module):
         scores = self.out(self.stem(features))  # B (n h w) H W
         height, width = self.region
         scores = rearrange(scores, "B (n h w) H W -> B H W n h w", n=NEIGHBOURS, h=height, w=width)
-        outside = outside_neighbours(*features.shape[2:], device=features.device)
-        outside = rearrange(outside, "n H W -> H W n 1 1")
         scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
-        affinity = scores.masked_fill(outside, float("-inf")).softmax(dim=3)
+        affinity = (scores + outside_bias(*features.shape[2:], like=scores)).softmax(dim=3)
         return rearrange(affinity, "B H W n h w -> B n h w H W")
+
+
+class Pointwise(nn.Conv2d):
+    """A 1x1 convolution, computed as the matrix product that it is on channels-last features."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        weight = self.weight[:, :, 0, 0]
+        return functional.linear(features.permute(0, 2, 3, 1), weight, self.bias).permute(0, 3, 1, 2)
+
+
+def outside_bias(height: int, width: int, *, like: Tensor) -> Tensor:
+    """Returns what takes neighbours outside an H x W grid out of a softmax: 0 or -inf, (H, W, 9, 1, 1)."""
+    outside = rearrange(outside_neighbours(height, width, device=like.device), "n H W -> H W n 1 1")
+    return torch.zeros(outside.shape, dtype=like.dtype, device=like.device).masked_fill(
+        outside, float("-inf")
+    )
 
 
 def outside_neighbours(height: int, width: int, *, device: torch.device | None = None) -> Tensor:
@@ -100,5 +114,6 @@ def paint(affinity: Tensor, token_logits: Tensor) -> Tensor:
 
 
 def _conv_bn_relu(width: int, *, kernel: int, groups: int = 1) -> tuple[nn.Module, ...]:
-    conv = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=groups, bias=False)
+    kind = Pointwise if kernel == 1 else nn.Conv2d
+    conv = kind(width, width, kernel, padding=kernel // 2, groups=groups, bias=False)
     return conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True)

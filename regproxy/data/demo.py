@@ -23,6 +23,8 @@ _ADE20K_PREFIXES = {"train": "ADE_train", "val": "ADE_val"}
 _CITIES = ("demoburg", "demoville")
 _GREY_EVERY = 20  # ADE20K has a few greyscale photographs
 _MIN_HEIGHT = 32
+# Small pictures that training reads again and again: PNGs are stored, for inflating takes longer than reading.
+_ENCODING = {".jpg": (cv2.IMWRITE_JPEG_QUALITY, 95), ".png": (cv2.IMWRITE_PNG_COMPRESSION, 0)}
 
 
 def write_demo(root: Path, *, format: str, num_train: int, num_val: int, seed: int, height: int) -> None:
@@ -94,6 +96,5 @@ def _paths(root: Path, format: str, split: str, index: int) -> tuple[Path, Path]
 
 def _write(path: Path, pixels: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    options = (cv2.IMWRITE_JPEG_QUALITY, 95) if path.suffix == ".jpg" else ()
-    _, encoded = cv2.imencode(path.suffix, pixels, options)
+    _, encoded = cv2.imencode(path.suffix, pixels, _ENCODING[path.suffix])
     path.write_bytes(encoded.tobytes())

@@ -110,6 +110,12 @@ def test_taps_are_the_residual_stream() -> None:
         torch.testing.assert_close(backbone(images)[0].flatten(2).mT, stream[:, 1:])
 
 
+def test_multi_level_needs_three_blocks() -> None:
+    config = Backbone(timm_name="vit_tiny_patch16_384", width=32, depth=2, heads=2)
+    with pytest.raises(ValueError, match="this backbone has 2; take 3 or more"):
+        build_backbone(config, image_size=(64, 64), tap=None, drop_path=0.0, multi_level=True)
+
+
 def test_multi_level_features_are_those_of_three_layers() -> None:
     config = dataclasses.replace(TINY, depth=8)
     backbone = build_backbone(config, image_size=(64, 64), tap=None, drop_path=0.0, multi_level=True).eval()

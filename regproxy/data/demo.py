@@ -23,7 +23,7 @@ _ADE20K_PREFIXES = {"train": "ADE_train", "val": "ADE_val"}
 _CITIES = ("demoburg", "demoville")
 _GREY_EVERY = 20  # ADE20K has a few greyscale photographs
 _MIN_HEIGHT = 32
-# Small pictures that training reads again and again: PNGs are stored, for inflating takes longer than reading.
+# Small pictures, read again and again: PNGs are stored, for inflating takes longer than reading.
 _ENCODING = {".jpg": (cv2.IMWRITE_JPEG_QUALITY, 95), ".png": (cv2.IMWRITE_PNG_COMPRESSION, 0)}
 
 

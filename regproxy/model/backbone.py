@@ -24,6 +24,8 @@ class VisionTransformer(nn.Module):
         depth = len(vit.blocks)
         if tap is not None and not -1 <= tap < depth:
             raise ValueError(f"tap {tap} is no block of this backbone, choose one of -1 to {depth - 1}")
+        if multi_level and depth < 3:
+            raise ValueError(f"multi_level reads three layers, this backbone has {depth}; take 3 or more")
         self.vit = vit
         self.tap = tap
         self.levels = (depth // 2 - 1, 3 * depth // 4 - 1) if multi_level else ()  # layers L/2 and 3L/4
@@ -106,7 +108,7 @@ def build_backbone(
 
     Raises:
         ValueError: timm does not know the name, it is no such transformer, the heads do not divide the
-            width, or the tap is no block of it.
+            width, the tap is no block of it, or multi_level finds fewer than three blocks.
     """
     declare_missing_operators()
     import timm

@@ -1,0 +1,65 @@
+"""Training views from encoded pairs beside the authors' way: `python -m benchmarks.loader`.
+
+683 x 512 JPEG and PNG to a crop of 512 x 512, one core, the paper's augmentation. Plain: the whole image is
+resized and then cropped, floats, normalised on the processor. Ours: only the crop is resampled, uint8 pixels;
+the last column also normalises on this core, which training leaves to the device.
+"""
+
+import cv2
+import numpy as np
+import torch
+
+from benchmarks import reference
+from benchmarks.measure import Section, Settings, in_turns, main, milliseconds, ratio
+from benchmarks.scenes import encoded_pairs
+from regproxy.config import Recipe
+from regproxy.data.loader import decode, normalise
+from regproxy.data.order import augmentation_generator
+from regproxy.data.transforms import augment, pad
+
+RECIPE = Recipe(steps=1, crop=(512, 512), scale=(2048, 512))
+VIEWS = 24  # a round, of as many different pairs
+
+
+def ours(pair: tuple[bytes, bytes], step: int) -> tuple[np.ndarray, np.ndarray]:
+    image, label = decode(*pair)
+    image, label = augment(image, label, RECIPE, augmentation_generator(0, step, 0))
+    return pad(image, label, RECIPE.crop)
+
+
+def ours_normalised(pair: tuple[bytes, bytes], step: int) -> torch.Tensor:
+    image, _ = ours(pair, step)
+    pixels = torch.from_numpy(np.ascontiguousarray(image))[None]
+    return normalise(pixels, RECIPE.image_mean, RECIPE.image_std)
+
+
+def run(settings: Settings) -> Section:
+    section = Section("Loader", __doc__)
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    pairs = encoded_pairs(VIEWS)
+    ways = {
+        "plain": lambda pair, step: reference.view(pair, RECIPE, augmentation_generator(0, step, 0)),
+        "ours": ours,
+        "normalised": ours_normalised,
+    }
+    calls = {
+        name: lambda way=way: [way(pair, step) for step, pair in enumerate(pairs)]
+        for name, way in ways.items()
+    }
+    turns = in_turns(calls, settings.rounds(12), settings)
+    section.add(
+        **{
+            "JPEG kB": sum(len(jpeg) for jpeg, _ in pairs) / len(pairs) / 1e3,
+            "plain pairs/s": VIEWS * 1e3 / milliseconds(turns, "plain"),
+            "ours pairs/s": VIEWS * 1e3 / milliseconds(turns, "ours"),
+            "faster": ratio(turns, "plain", "ours"),
+            "ours, normalised, pairs/s": VIEWS * 1e3 / milliseconds(turns, "normalised"),
+            "faster, normalised": ratio(turns, "plain", "normalised"),
+        }
+    )
+    return section
+
+
+if __name__ == "__main__":
+    main(run, __doc__)

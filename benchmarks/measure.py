@@ -1,0 +1,161 @@
+"""How everything here is measured: variants in turns in one process, medians, peaks of memory.
+
+Taking turns lets all variants meet the same machine, so their ratio says more than their times. Ratios are
+medians over rounds. Memory is the highest use during calls beyond what was held before them: on CPU resident
+memory (Linux), each variant in a process of its own; on CUDA what torch allocated.
+"""
+
+import argparse
+import multiprocessing
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+Call = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line says: the device, and whether few rounds are enough (`quick`)."""
+
+    device: str = "cpu"
+    quick: bool = False
+
+    @property
+    def on_cuda(self) -> bool:
+        return torch.device(self.device).type == "cuda"
+
+    def rounds(self, full: int) -> int:
+        return max(full // 4, 2) if self.quick else full
+
+
+@dataclass
+class Section:
+    """What one file found: a title, what is measured and included, and rows of equal keys."""
+
+    title: str
+    about: str
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, **row: Any) -> None:
+        """Takes a row and shows it."""
+        self.rows.append(row)
+        print("  ".join(f"{key} {shown(value)}" for key, value in row.items()), flush=True)
+
+    def markdown(self) -> str:
+        lines = [f"## {self.title}", "", " ".join(self.about.split()), ""]
+        if self.rows:
+            heads = list(self.rows[0])
+            lines += ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+            lines += [
+                "| " + " | ".join(shown(row.get(head, "")) for head in heads) + " |" for row in self.rows
+            ]
+        return "\n".join(lines) + "\n"
+
+
+def shown(value: Any) -> str:
+    """Writes a value for people: floats with three digits."""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def in_turns(variants: Mapping[str, Call], rounds: int, settings: Settings) -> list[dict[str, float]]:
+    """Calls the variants one after the other, `rounds` times after two unmeasured; returns seconds a call."""
+    turns = []
+    for _ in range(rounds + 2):
+        turn = {}
+        for name, call in variants.items():
+            _synchronise(settings)
+            start = time.perf_counter()
+            call()
+            _synchronise(settings)
+            turn[name] = time.perf_counter() - start
+        turns.append(turn)
+    return turns[2:]
+
+
+def milliseconds(turns: list[dict[str, float]], name: str) -> float:
+    return median(turn[name] for turn in turns) * 1e3
+
+
+def ratio(turns: list[dict[str, float]], slow: str, fast: str) -> float:
+    """How many times as fast `fast` is as `slow`: the median over rounds."""
+    return median(turn[slow] / turn[fast] for turn in turns)
+
+
+def peak_megabytes(
+    factory: Callable[..., Call], arguments: tuple, settings: Settings, *, threads: int = 2
+) -> float:
+    """The highest memory of two calls of what `factory(*arguments)` makes, beyond what it holds already."""
+    if settings.on_cuda:
+        call = factory(*arguments)
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        call(), call()
+        return (torch.cuda.max_memory_allocated() - before) / 1e6
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_peak_here, (factory, arguments, threads)) / 1e6
+
+
+def _peak_here(factory: Callable[..., Call], arguments: tuple, threads: int) -> int:
+    torch.set_num_threads(threads)
+    square = torch.ones(64, 64, requires_grad=True)
+    (square @ square).sum().backward()  # libraries and threads are there before the count starts
+    call = factory(*arguments)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+    before = _resident("VmRSS")
+    call(), call()
+    return _resident("VmHWM") - before
+
+
+def _resident(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+
+
+def _synchronise(settings: Settings) -> None:
+    if settings.on_cuda:
+        torch.cuda.synchronize()
+
+
+def machine(settings: Settings) -> dict[str, Any]:
+    """Returns what the numbers were taken on."""
+    name = torch.cuda.get_device_name() if settings.on_cuda else _processor()
+    return {
+        **asdict(settings),
+        "device name": name,
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def settings_of(description: str) -> Settings:
+    """Reads --device and --quick from the command line."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--quick", action="store_true", help="a quarter of the rounds")
+    return Settings(**vars(parser.parse_args()))
+
+
+def main(run: Callable[[Settings], Section], description: str) -> None:
+    """Runs one file's benchmark and prints its table."""
+    settings = settings_of(description)
+    print(f"{description.strip()}\n\n{machine(settings)}\n")
+    print("\n" + run(settings).markdown())

@@ -1,0 +1,77 @@
+"""Prediction of a 2048 x 1024 image beside the authors' way: `python -m benchmarks.predict`.
+
+Ti/16 4x4, sliding windows of 768 by steps of 512, float32. Timed: from the uint8 image to the class of every
+pixel, normalising included. Plain: explicit softmax attention, windows one by one, their logits at full size
+added up, divided and resized, softmax, argmax.
+"""
+
+import dataclasses
+
+import numpy as np
+import torch
+
+from benchmarks import reference
+from benchmarks.measure import Call, Section, Settings, in_turns, main, milliseconds, peak_megabytes, ratio
+from regproxy.data.loader import normalise
+from regproxy.eval.infer import predict
+from regproxy.model.network import build
+from regproxy.profile_file import load_profile
+
+SIZE, WINDOW, STRIDE = (1024, 2048), 768, 512
+
+
+def prediction(way: str, classes: int, device: str) -> Call:
+    """Returns a call that predicts one image."""
+    torch.manual_seed(0)
+    (cell,) = (
+        cell
+        for cell in load_profile("paper").cells
+        if (cell.data.name, cell.name) == ("cityscapes", "ti-4x4")
+    )
+    names = tuple(f"class {index}" for index in range(classes))
+    cell = dataclasses.replace(cell, data=dataclasses.replace(cell.data, classes=names))
+    model = build(cell).eval().to(device)
+    image = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+    statistics = {"mean": cell.recipe.image_mean, "std": cell.recipe.image_std}
+    if way == "ours":
+        return lambda: predict(model, image, evaluation=cell.evaluation, **statistics)
+    plain = reference.PlainRegProxy(model).eval()
+
+    def call() -> np.ndarray:
+        images = normalise(torch.from_numpy(image)[None].to(device), **statistics)
+        classes = reference.predict(plain, images, window=WINDOW, stride=STRIDE, size=SIZE)
+        return classes.cpu().numpy()
+
+    return call
+
+
+def run(settings: Settings) -> Section:
+    section = Section("Prediction", __doc__)
+    torch.set_num_threads(2)
+    for classes in (19, 150):
+        calls = {way: prediction(way, classes, settings.device) for way in ("plain", "ours")}
+        agree = float((calls["plain"]() == calls["ours"]()).mean())
+        turns = in_turns(calls, settings.rounds(5), settings)
+        calls.clear()
+        memory = {
+            way: peak_megabytes(prediction, (way, classes, settings.device), settings)
+            for way in ("plain", "ours")
+        }
+        section.add(
+            **{
+                "classes": classes,
+                "dtype": "float32",
+                "plain ms": milliseconds(turns, "plain"),
+                "ours ms": milliseconds(turns, "ours"),
+                "faster": ratio(turns, "plain", "ours"),
+                "plain MB": memory["plain"],
+                "ours MB": memory["ours"],
+                "memory": memory["ours"] / memory["plain"],
+                "equal pixels": f"{agree:.4%}",
+            }
+        )
+    return section
+
+
+if __name__ == "__main__":
+    main(run, __doc__)

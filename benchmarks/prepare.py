@@ -1,0 +1,73 @@
+"""Data preparation beside Pillow and NumPy: `python -m benchmarks.prepare`.
+
+683 x 512 JPEG and PNG files to an Arrow shard, one process: every image is decoded to check it, every label
+mapped to train ids and encoded again. Plain: Pillow decodes and encodes, NumPy maps.
+"""
+
+import io
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from benchmarks.measure import Section, Settings, in_turns, main, milliseconds, ratio
+from benchmarks.scenes import encoded_pairs
+from regproxy.config import DataConfig
+from regproxy.data.convert import prepare
+from regproxy.data.shards import Record, ShardWriter, write_manifest
+
+PAIRS = 48
+CLASSES = tuple(f"class {index}" for index in range(10))
+
+
+def plain(root: Path, out: Path) -> None:
+    """Converts both splits of a folder data set, without checks of what is on disk."""
+    out.mkdir(exist_ok=True)
+    table = np.arange(256)
+    splits = {}
+    for split in ("train", "val"):
+        with closing(ShardWriter(out, split=split, classes=CLASSES)) as writer:
+            for path in sorted((root / "images" / split).iterdir()):
+                data = path.read_bytes()
+                np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+                label = np.asarray(Image.open(root / "annotations" / split / f"{path.stem}.png"))
+                label = table[label].astype(np.uint8)
+                encoded = io.BytesIO()
+                Image.fromarray(label).save(encoded, "PNG")
+                writer.write(Record(path.stem, data, encoded.getvalue(), *label.shape))
+            splits[split] = writer.finish()
+    write_manifest(out, classes=CLASSES, splits=splits)
+
+
+def run(settings: Settings) -> Section:
+    section = Section("Preparation", __doc__)
+    cv2.setNumThreads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for index, (jpeg, png) in enumerate(encoded_pairs(PAIRS)):
+            split = "val" if index % 8 == 0 else "train"
+            for kind, suffix, data in (("images", "jpg", jpeg), ("annotations", "png", png)):
+                file = root / "raw" / kind / split / f"{index:04d}.{suffix}"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(data)
+        data = DataConfig(name="scenes", format="folder", root=str(root / "raw"), classes=CLASSES)
+        calls = {
+            "plain": lambda: plain(root / "raw", root / "plain"),
+            "ours": lambda: prepare(data, root / "ours", workers=1),
+        }
+        turns = in_turns(calls, settings.rounds(8), settings)
+    section.add(
+        **{
+            "plain pairs/s": PAIRS * 1e3 / milliseconds(turns, "plain"),
+            "ours pairs/s": PAIRS * 1e3 / milliseconds(turns, "ours"),
+            "faster": ratio(turns, "plain", "ours"),
+        }
+    )
+    return section
+
+
+if __name__ == "__main__":
+    main(run, __doc__)

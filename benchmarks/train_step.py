@@ -1,0 +1,139 @@
+"""A training step beside the authors' way: `python -m benchmarks.train_step`.
+
+Timed: forward, loss, backward and optimiser on normalised images of 512 x 512, 150 classes; no loading.
+Plain: explicit softmax attention, painting by unfold, logits at full size, AdamW of many kernels. `float32`
+is the same arithmetic, `bf16` autocast, on CUDA with torch.compile. MFU: three times the operations of a
+forward pass (two a multiply-add) against the bf16 peak of the device. The shares are of one step of ours.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from benchmarks import reference
+from benchmarks.measure import Call, Section, Settings, in_turns, main, milliseconds, peak_megabytes, ratio
+from regproxy.complexity import complexity
+from regproxy.config import Cell
+from regproxy.model.network import build
+from regproxy.profile_file import load_profile
+from regproxy.train.loss import upsampled_cross_entropy
+from regproxy.train.optim import build_optimizer
+
+PEAK_TFLOPS = {"H100": 989.0, "H200": 989.0, "A100": 312.0}  # bf16, dense; NVIDIA's data sheets
+SIZE = 512
+
+
+def paper_cell(name: str) -> Cell:
+    """Returns a cell of the supplement on ADE20K, without pre-trained weights."""
+    (cell,) = (
+        cell for cell in load_profile("paper").cells if (cell.data.name, cell.name) == ("ade20k", name)
+    )
+    return cell
+
+
+def train_step(variant: str, name: str, batch: int, device: str, size: int = SIZE) -> Call:
+    """Returns a call that trains one step, in `plain`, `float32` or `bf16`."""
+    torch.manual_seed(0)
+    cell = paper_cell(name)
+    cell = dataclasses.replace(cell, recipe=dataclasses.replace(cell.recipe, crop=(size, size)))
+    network = build(cell).to(device).train()
+    model, optimizer, loss = network, build_optimizer(network, cell.recipe), upsampled_cross_entropy
+    if variant == "plain":
+        model, loss = reference.PlainRegProxy(network), reference.cross_entropy
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6)
+    elif device.startswith("cuda"):
+        model = torch.compile(network)
+    images = torch.randn(batch, 3, size, size, device=device)
+    labels = torch.randint(0, cell.data.num_classes, (batch, size, size), dtype=torch.uint8).to(device)
+
+    def call() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=variant == "bf16"):
+            logits = model(images)
+        loss(logits, labels).backward()
+        optimizer.step()
+
+    return call
+
+
+def shares(name: str, batch: int, settings: Settings) -> str:
+    """Returns how one float32 step (on CUDA bf16) of ours divides, in percent of its time."""
+    torch.manual_seed(0)
+    cell = paper_cell(name)
+    network = build(cell).to(settings.device).train()
+    optimizer = build_optimizer(network, cell.recipe)
+    images = torch.randn(batch, 3, SIZE, SIZE, device=settings.device)
+    labels = torch.randint(0, 150, (batch, SIZE, SIZE), dtype=torch.uint8).to(settings.device)
+    rounds = []
+    for _ in range(settings.rounds(8)):
+        parts: dict[str, float] = {}
+        with torch.autocast(torch.device(settings.device).type, torch.bfloat16, enabled=settings.on_cuda):
+            logits = _timed(parts, "forward", lambda: network(images), settings)
+        loss = _timed(parts, "loss", lambda logits=logits: upsampled_cross_entropy(logits, labels), settings)
+        _timed(parts, "backward", loss.backward, settings)
+        _timed(parts, "optimiser", optimizer.step, settings)
+        optimizer.zero_grad(set_to_none=True)
+        rounds.append({part: seconds / sum(parts.values()) for part, seconds in parts.items()})
+    return ", ".join(f"{part} {median(turn[part] for turn in rounds):.0%}" for part in rounds[0])
+
+
+def _timed(
+    parts: dict[str, float], name: str, call: Callable[[], Tensor | None], settings: Settings
+) -> Tensor | None:
+    start = time.perf_counter()
+    value = call()
+    if settings.on_cuda:
+        torch.cuda.synchronize()
+    parts[name] = time.perf_counter() - start
+    return value
+
+
+def flops_share(name: str, images_per_second: float) -> float | str:
+    """Returns the share of the device's peak (MFU), or a dash where the peak is not known."""
+    peak = next(
+        (tflops for kind, tflops in PEAK_TFLOPS.items() if kind in torch.cuda.get_device_name()), None
+    )
+    if peak is None:
+        return "-"
+    return images_per_second * 3 * 2 * complexity(paper_cell(name))["gmacs"] / (1e3 * peak)
+
+
+def run(settings: Settings) -> Section:
+    section = Section("Training step", __doc__)
+    torch.set_num_threads(2)
+    batch = 16 if settings.on_cuda else 2
+    for name, label in (("ti-4x4", "Ti/16 4x4"), ("s-4x4", "S/16 4x4")):
+        variants = ("plain", "float32", "bf16")
+        calls = {variant: train_step(variant, name, batch, settings.device) for variant in variants}
+        turns = in_turns(calls, settings.rounds(8), settings)
+        calls.clear()
+        memory = {
+            variant: peak_megabytes(train_step, (variant, name, batch, settings.device), settings)
+            for variant in variants
+        }
+        part = shares(name, batch, settings)
+        for variant in variants:
+            speed = batch / median(turn[variant] for turn in turns)
+            section.add(
+                **{
+                    "network": label,
+                    "batch": batch,
+                    "way": variant,
+                    "ms": milliseconds(turns, variant),
+                    "images/s": speed,
+                    "faster than plain": ratio(turns, "plain", variant),
+                    "MB": memory[variant],
+                    "memory": memory[variant] / memory["plain"],
+                    "MFU": flops_share(name, speed) if settings.on_cuda else "-",
+                    "shares": part if variant == ("bf16" if settings.on_cuda else "float32") else "",
+                }
+            )
+    return section
+
+
+if __name__ == "__main__":
+    main(run, __doc__)

@@ -1,14 +1,16 @@
 # `make repro` and `make test` need Python 3.11 or newer and nothing else; each sets up .venv by itself.
 PYTHON ?= python3
+DEVICE ?= cpu
 VENV := .venv
 STAMP := $(VENV)/.installed
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: help setup repro test lint format mlflow lock clean
+.PHONY: help setup repro test bench lint format mlflow lock clean
 
 help:
 	@echo "make repro   run the pipeline for the profiles in params.yaml (default: the demo, minutes on 2 cores)"
 	@echo "make test    run the test suite"
+	@echo "make bench   measure speed and memory beside the plain way -> benchmarks/RESULTS.md (DEVICE=cuda on a GPU)"
 	@echo "make lint    check style;  make format  apply it"
 	@echo "make mlflow  open MLflow on http://localhost:5000"
 	@echo "make setup   only create .venv with the locked dependencies"
@@ -29,6 +31,9 @@ repro: setup
 
 test: setup
 	$(RUN) python -m pytest
+
+bench: setup
+	$(RUN) python -m benchmarks --device $(DEVICE)
 
 lint: setup
 	$(RUN) ruff check . && $(RUN) ruff format --check .

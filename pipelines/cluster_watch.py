@@ -1,0 +1,126 @@
+"""What the driver does while Tune runs a grid: tell of it, forgive deaths of processes, stop it."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from pipelines.board import News
+from pipelines.budget import ALLOWED, Budget
+from pipelines.notice import StopRequest
+
+Watch = Callable[[News], None]
+OnEnd = Callable[[int, str | None], None]
+
+_LOOK_EVERY_S = 0.5
+_STOP_PATIENCE_S = 60.0  # for running trials to write a checkpoint
+_CAPACITY_HOLDS_S = 2.0
+_DIED = f"its process died {ALLOWED + 1} times without a newer checkpoint in between, see Ray's logs"
+
+
+def make_watcher(board: Any, watch: Watch, on_end: OnEnd, request: StopRequest) -> tuple[Any, Any]:
+    """Returns Tune's callback, which hands on progress and ends, and the stopper that ends the grid early.
+
+    The callback's `again` holds trials whose actors died before they had started, which Tune gives up: they
+    are to be run again.
+    """
+    import ray
+    from ray import tune
+
+    class Watcher(tune.Callback):
+        def __init__(self) -> None:
+            self.ended: set[int] = set()
+            self.again: list[int] = []
+            self.enough = False
+            self._unstarted: Counter[int] = Counter()
+            self._budget = Budget(lambda: {node["NodeID"] for node in ray.nodes() if node["Alive"]})
+            self._news = News()
+            self._looked = 0.0
+            self._stopping: list[Any] | None = None
+            self._deadline = 0.0
+
+        def __getstate__(self) -> dict:
+            return {}  # Tune pickles its callbacks with the experiment, which is never restored
+
+        def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
+            if time.monotonic() - self._looked > _LOOK_EVERY_S:
+                self._look(trials)
+            if request.number is not None:
+                self._stop(trials)
+
+        def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+            result = trial.last_result or {}
+            self._look(trials)
+            if result.get("error") is not None or result.get("stopped") is False:
+                self._end(trial.config["index"], result["error"])
+
+        def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+            self._look(trials)
+            index = trial.config["index"]
+            self._budget.died(trial, self._news.nodes.get(index, []))
+            if not self._news.yielded[index]:
+                hosts = " and ".join(dict.fromkeys(self._news.hosts.get(index, [])))
+                board.note.remote(index, f"lost a process on {hosts}, is taken up again")
+            board.leave.remote(index)
+
+        def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+            self._look(trials)
+            index = trial.config["index"]
+            if trial.should_recover() and self._unstarted[index] < ALLOWED:
+                self._unstarted[index] += 1
+                self.again.append(index)
+            else:
+                self._end(index, self._news.failures.get(index, _DIED))
+
+        def _look(self, trials: list) -> None:
+            self._looked = time.monotonic()
+            self._news = ray.get(board.take.remote())
+            self._budget.settle(trials, self._news)
+            watch(self._news)
+
+        def _end(self, index: int, error: str | None) -> None:
+            if index not in self.ended:
+                self.ended.add(index)
+                on_end(index, error)
+
+        def _stop(self, trials: list) -> None:
+            """Asks the trials that run to stop, once; has seen enough when they have, or will not."""
+            if self._stopping is None:
+                self._stopping = [trial for trial in trials if trial.status == "RUNNING"]
+                self._deadline = time.monotonic() + _STOP_PATIENCE_S
+                ray.get(board.stop.remote())
+                text = f"stopping: {len(self._stopping)} trials write a checkpoint; again, and they do not"
+                board.note.remote(None, text)
+            running = [trial for trial in self._stopping if trial.status == "RUNNING"]
+            self.enough = not running or time.monotonic() > self._deadline
+
+    watcher = Watcher()
+
+    class Enough(tune.Stopper):
+        def __call__(self, trial_id: str, result: dict) -> bool:
+            return False
+
+        def stop_all(self) -> bool:
+            return watcher.enough
+
+        def __getstate__(self) -> dict:
+            return {}
+
+    return watcher, Enough()
+
+
+def growing_search(capacity: Callable[[], int]) -> Any:
+    """Returns Tune's own search, which starts no more trials than `capacity` says at the time, at least one.
+
+    Trials of several workers need it: their actors wait for workers outside of Tune's own book-keeping.
+    """
+    from ray.tune.search.basic_variant import BasicVariantGenerator
+
+    class GrowingSearch(BasicVariantGenerator):
+        def next_trial(self) -> Any:
+            now = time.monotonic()
+            if now - getattr(self, "asked", -_CAPACITY_HOLDS_S) >= _CAPACITY_HOLDS_S:
+                self.asked, self.max_concurrent = now, max(1, capacity())
+            return super().next_trial()
+
+    return GrowingSearch()

@@ -27,8 +27,9 @@ def make_watcher(board: Any, watch: Watch, on_end: OnEnd, request: StopRequest) 
     import ray
     from ray import tune
 
-    class Watcher(tune.Callback):
-        def __init__(self) -> None:
+    class Watcher(tune.Callback):  # closes over nothing of its caller's: Tune pickles the class too
+        def __init__(self, board: Any, watch: Watch, on_end: OnEnd, request: StopRequest) -> None:
+            self._board, self._watch, self._on_end, self._request = board, watch, on_end, request
             self.ended: set[int] = set()
             self.again: list[int] = []
             self.enough = False
@@ -45,7 +46,7 @@ def make_watcher(board: Any, watch: Watch, on_end: OnEnd, request: StopRequest) 
         def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
             if time.monotonic() - self._looked > _LOOK_EVERY_S:
                 self._look(trials)
-            if request.number is not None:
+            if self._request.number is not None:
                 self._stop(trials)
 
         def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
@@ -60,8 +61,8 @@ def make_watcher(board: Any, watch: Watch, on_end: OnEnd, request: StopRequest) 
             self._budget.died(trial, self._news.nodes.get(index, []))
             if not self._news.yielded[index]:
                 hosts = " and ".join(dict.fromkeys(self._news.hosts.get(index, [])))
-                board.note.remote(index, f"lost a process on {hosts}, is taken up again")
-            board.leave.remote(index)
+                self._board.note.remote(index, f"lost a process on {hosts}, is taken up again")
+            self._board.leave.remote(index)
 
         def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
             self._look(trials)
@@ -74,39 +75,41 @@ def make_watcher(board: Any, watch: Watch, on_end: OnEnd, request: StopRequest) 
 
         def _look(self, trials: list) -> None:
             self._looked = time.monotonic()
-            self._news = ray.get(board.take.remote())
+            self._news = ray.get(self._board.take.remote())
             self._budget.settle(trials, self._news)
-            watch(self._news)
+            self._watch(self._news)
 
         def _end(self, index: int, error: str | None) -> None:
             if index not in self.ended:
                 self.ended.add(index)
-                on_end(index, error)
+                self._on_end(index, error)
 
         def _stop(self, trials: list) -> None:
             """Asks the trials that run to stop, once; has seen enough when they have, or will not."""
             if self._stopping is None:
                 self._stopping = [trial for trial in trials if trial.status == "RUNNING"]
                 self._deadline = time.monotonic() + _STOP_PATIENCE_S
-                ray.get(board.stop.remote())
+                ray.get(self._board.stop.remote())
                 text = f"stopping: {len(self._stopping)} trials write a checkpoint; again, and they do not"
-                board.note.remote(None, text)
+                self._board.note.remote(None, text)
             running = [trial for trial in self._stopping if trial.status == "RUNNING"]
             self.enough = not running or time.monotonic() > self._deadline
 
-    watcher = Watcher()
-
     class Enough(tune.Stopper):
+        def __init__(self, watcher: Watcher) -> None:
+            self._watcher = watcher
+
         def __call__(self, trial_id: str, result: dict) -> bool:
             return False
 
         def stop_all(self) -> bool:
-            return watcher.enough
+            return self._watcher.enough
 
         def __getstate__(self) -> dict:
             return {}
 
-    return watcher, Enough()
+    watcher = Watcher(board, watch, on_end, request)
+    return watcher, Enough(watcher)
 
 
 def growing_search(capacity: Callable[[], int]) -> Any:

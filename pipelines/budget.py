@@ -1,49 +1,45 @@
 """How often a trial's processes may die before the trial counts as failed."""
 
-import time
-from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import Any
-
-from pipelines.board import News
+from collections.abc import Callable
 
 ALLOWED = 3  # deaths in a row without a newer checkpoint
-_PATIENCE_S = 90.0  # how long after a process its node may be found dead
 
 
 class Budget:
-    """Counts anew whenever a trial goes on from a newer checkpoint; leaves out what was not its fault.
+    """Decides at each start of a trial whether it may start once more.
 
-    That is a node that died, and a signal that asked the process to end. So a trial outlives any number of
-    lost spot nodes, and one that crashes at the same place again and again ends.
-
-    Trials are Tune's, whose `max_failures` it moves.
+    It counts anew whenever a trial goes on from a newer checkpoint, and leaves out what was not the trial's
+    fault: a node that died, a signal that asked the process to end. So a trial outlives any number of lost
+    spot nodes, and one that crashes at the same place again and again ends.
     """
 
-    def __init__(self, alive_nodes: Callable[[], set[str]], clock: Callable[[], float] = time.monotonic):
-        self._alive_nodes, self._clock = alive_nodes, clock
+    def __init__(self, alive_nodes: Callable[[], set[str]]) -> None:
+        self._alive_nodes = alive_nodes
+        self._running: dict[int, set[str]] = {}
+        self._deaths: dict[int, list[set[str]]] = {}
         self._resumed: dict[int, int] = {}
-        self._yielded: Counter[int] = Counter()
-        self._deaths: list[tuple[Any, list[str], float]] = []
 
-    def died(self, trial: Any, nodes: list[str]) -> None:
-        """Notes the death of a trial's process, with the nodes it ran on."""
-        self._deaths.append((trial, nodes, self._clock()))
+    def start(self, index: int) -> bool:
+        """Returns whether a trial may start; if it was running, it has died since."""
+        deaths = self._deaths.setdefault(index, [])
+        if index in self._running:
+            deaths.append(self._running[index])
+        if deaths:  # a node may be found dead only later, so all are looked at again
+            alive = self._alive_nodes()
+            deaths[:] = [nodes for nodes in deaths if nodes <= alive]
+        self._running[index] = set()
+        return len(deaths) <= ALLOWED
 
-    def settle(self, trials: Iterable[Any], news: News) -> None:
-        """Gives trials what the news grants them."""
-        for trial in trials:
-            index = trial.config["index"]
-            if news.resumed.get(index, 0) > self._resumed.get(index, 0):
-                self._resumed[index] = news.resumed[index]
-                trial.max_failures = trial.num_failures + ALLOWED
-            trial.max_failures += news.yielded[index] - self._yielded[index]
-            self._yielded[index] = news.yielded[index]
-        if self._deaths:
-            alive, undecided = self._alive_nodes(), []
-            for trial, nodes, when in self._deaths:
-                if set(nodes) - alive:
-                    trial.max_failures += 1
-                elif self._clock() - when < _PATIENCE_S:
-                    undecided.append((trial, nodes, when))
-            self._deaths = undecided
+    def join(self, index: int, node: str) -> None:
+        """Notes a node on which the trial runs."""
+        self._running.setdefault(index, set()).add(node)
+
+    def resume(self, index: int, step: int) -> None:
+        """Notes the step from which the trial goes on."""
+        if step > self._resumed.get(index, 0):
+            self._resumed[index] = step
+            self._deaths[index] = []
+
+    def give_way(self, index: int) -> None:
+        """Notes that the trial ended its processes itself, with a checkpoint."""
+        self._running.pop(index, None)

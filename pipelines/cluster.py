@@ -5,13 +5,13 @@ Only the files cluster*.py import ray, and only inside functions: its environmen
 
 import contextlib
 import io
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pipelines.board import Board
-from pipelines.budget import ALLOWED
 from pipelines.cluster_trial import COORDINATION_CPU, Work, ray_storage, trial_actor
 from pipelines.cluster_watch import OnEnd, Watch, growing_search, make_watcher
 from pipelines.guard import train_guarded
@@ -46,6 +46,7 @@ def ray_session() -> Iterator[None]:
 
     local = {"num_cpus": os.cpu_count(), "object_store_memory": 200 * 2**20, "include_dashboard": False}
     ray.init(logging_level="ERROR", log_to_driver=False, **(local if alone else {}))
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what became of each trial we tell ourselves
     try:
         yield
     finally:
@@ -85,19 +86,18 @@ def run_trials(
     storage = ray_storage(trials[0])
     shutil.rmtree(storage, ignore_errors=True)  # trials resume from their own checkpoints
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    board = ray.remote(num_cpus=0)(Board).options(scheduling_strategy=here).remote()
+    board = ray.remote(num_cpus=0)(Board).options(scheduling_strategy=here).remote(_alive_nodes)
     work = Work(trials, resources, git_commit, board, train)
     trainable = tune.with_parameters(trial_actor(), work=work)
-    if resources.workers == 1:
-        search, own = None, {"cpu": resources.cpus, "gpu": resources.gpus}
-    else:
-        search, own = growing_search(lambda: _capacity(resources)), {"cpu": COORDINATION_CPU}
+    alone = resources.workers == 1
+    own = {"cpu": resources.cpus, "gpu": resources.gpus} if alone else {"cpu": COORDINATION_CPU}
     request = StopRequest()
     watcher, enough = make_watcher(board, watch, on_end, request)
     waiting = list(range(len(trials)))
     with request.heeded(), contextlib.redirect_stdout(io.StringIO()):  # Tune's tables; `watch` tells all
         while waiting and request.number is None:
             watcher.again = []
+            search = None if alone else growing_search(lambda: _capacity(resources))
             tune.Tuner(
                 tune.with_resources(trainable, own),
                 param_space={"index": tune.grid_search(waiting)},
@@ -108,7 +108,7 @@ def run_trials(
                     callbacks=[watcher],
                     stop=enough,
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                    failure_config=tune.FailureConfig(max_failures=ALLOWED),
+                    failure_config=tune.FailureConfig(max_failures=-1),
                 ),
             ).fit()
             waiting = watcher.again
@@ -157,6 +157,12 @@ def _needs(resources: Resources) -> dict[str, float]:
     """Returns what a trial takes in all, by Ray's names, without what it does not need."""
     needs = {"CPU": resources.workers * resources.cpus, "GPU": resources.workers * resources.gpus}
     return {kind: need for kind, need in needs.items() if need}
+
+
+def _alive_nodes() -> set[str]:
+    import ray
+
+    return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
 
 
 def _is_cluster() -> bool:

@@ -3,7 +3,6 @@
 import os
 import socket
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,8 @@ from regproxy.train.trial import Trial
 # CPUs: a hundred such actors on one node take no worker's place, so that none can wait for ever.
 COORDINATION_CPU = 0.0001
 _LEFT_FREE_CPU = 0.01
+
+_RESTARTS = 20  # of workers by Ray Train alone; beyond, Tune starts from its own actor on
 
 
 @dataclass(frozen=True)
@@ -54,43 +55,36 @@ def _attend(index: int, work: Work) -> dict:
     Raises:
         Stopped: a signal asked this process to end; the trial goes on wherever Tune puts it.
     """
+    run = _train_here if work.resources.workers == 1 else _train_on_workers
+    return run(work.trials[index], index, work)
+
+
+def _train_here(trial: Trial, index: int, work: Work) -> dict:
     import ray
 
-    board, trial = work.board, work.trials[index]
-    if not ray.get(board.start.remote(index)):
-        return {"error": None, "stopped": True}
-    run = _train_here if work.resources.workers == 1 else _train_on_workers
-    try:
-        return {"error": run(trial, index, work), "stopped": False}
-    except Stopped as stop:
-        if ray.get(board.stopping.remote()):
-            return {"error": None, "stopped": True}
-        board.note.remote(index, f"was told to end by a signal; {stop}")
-        ray.get(board.give_way.remote(index))
-        raise
+    stopping, refused = ray.get(work.board.start.remote(index))
+    if stopping or refused:
+        return {"error": refused, "stopped": stopping}
+    with Notice().heeded() as notice:
+        return _train(trial, index, work, notice)
 
 
-def _train_here(trial: Trial, index: int, work: Work) -> str | None:
-    notice = Notice()
-    _join(work, index)
-    with notice.heeded(), notice.watching(_grid_stops(work)):
-        return work.train(trial, git_commit=work.git_commit, **_hooks(work, index, notice))
-
-
-def _train_on_workers(trial: Trial, index: int, work: Work) -> str | None:
-    # Workers wait for their places as long as it takes. It is the process that calls `fit` whose environment
-    # counts, which on a cluster is not the driver's.
+def _train_on_workers(trial: Trial, index: int, work: Work) -> dict:
+    # The environment of the process that calls `fit` counts, which on a cluster is not the driver's. Workers
+    # wait for their places as long as it takes; one that died is missed within a second.
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(24 * 3600))
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
     os.environ.setdefault("RAY_TRAIN_METRICS_ENABLED", "0")
+    import ray
     from ray import train as ray_train
     from ray.train.torch import TorchTrainer
     from ray.train.v2._internal.execution.callback import WorkerCallback
 
     class HeedSigterm(WorkerCallback):
         def after_init_train_context(self) -> None:  # in the worker's main thread, training in another
-            Notice().heeded().__enter__()
+            Notice().install()
 
-    resources = work.resources
+    resources, board = work.resources, work.board
     per_worker = {"CPU": resources.cpus - _LEFT_FREE_CPU}
     if resources.gpus:
         per_worker["GPU"] = resources.gpus
@@ -102,56 +96,61 @@ def _train_on_workers(trial: Trial, index: int, work: Work) -> str | None:
         run_config=ray_train.RunConfig(
             name=f"{trial.cell.data.name}-{trial.cell.name}-{trial.seed}-{trial.identity[:12]}",
             storage_path=str(ray_storage(trial)),
-            failure_config=ray_train.FailureConfig(max_failures=0, controller_failure_limit=2),
+            failure_config=ray_train.FailureConfig(max_failures=_RESTARTS, controller_failure_limit=2),
             logging_config=ray_train.LoggingConfig(log_level="ERROR"),
             callbacks=[HeedSigterm()],
         ),
     )
+    before = ray.get(board.starts.remote(index))
     try:
-        outcome = trainer.fit().return_value
-    except ray_train.TrainingFailedError as error:  # Tune repeats it, as it does when this process dies
+        return trainer.fit().return_value
+    except ray_train.TrainingFailedError as error:
         text = str(error).strip().splitlines()[-1]
-        work.board.fail.remote(index, text)
+        if ray.get(board.starts.remote(index)) == before:  # it does not even come to a start
+            return {"error": text, "stopped": False}
         raise RuntimeError(text) from None
-    if outcome["stopped_after"] is not None:
-        raise Stopped(outcome["stopped_after"])
-    return outcome["error"]
 
 
 def _train_as_worker(trial: Trial, index: int, work: Work) -> dict:
+    import ray
     from torch import distributed
 
-    notice = installed_notice()
-    _join(work, index)
-    watching = notice.watching(_grid_stops(work)) if distributed.get_rank() == 0 else nullcontext()
+    verdict = [ray.get(work.board.start.remote(index)) if distributed.get_rank() == 0 else None]
+    distributed.broadcast_object_list(verdict)  # what one worker is told all are
+    stopping, refused = verdict[0]
+    if stopping or refused:
+        return {"error": refused, "stopped": stopping}
     try:
-        with watching:
-            error = work.train(trial, git_commit=work.git_commit, **_hooks(work, index, notice))
-            return {"error": error, "stopped_after": None}
-    except Stopped as stop:
-        return {"error": None, "stopped_after": stop.step}
+        return _train(trial, index, work, installed_notice())
+    except Stopped:
+        raise
+    except Exception as error:
+        ray.get(work.board.fail.remote(index, f"{type(error).__name__}: {error}"))
+        raise
 
 
-def _join(work: Work, index: int) -> None:
+def _train(trial: Trial, index: int, work: Work, notice: Notice) -> dict:
+    """Trains as one process of a trial. Raises Stopped for a signal: the trial is then taken up again."""
     import ray
 
-    work.board.join.remote(index, socket.gethostname(), ray.get_runtime_context().get_node_id())
-
-
-def _hooks(work: Work, index: int, notice: Notice) -> dict[str, Callable]:
-    """Returns the hooks of a training's context; none of them waits for an answer."""
-    return {
-        "report": partial(work.board.pin.remote, index),
-        "note": partial(work.board.note.remote, index),
-        "begin": partial(work.board.begin.remote, index),
+    board = work.board
+    board.join.remote(index, socket.gethostname(), ray.get_runtime_context().get_node_id())
+    hooks = {
+        "report": partial(board.pin.remote, index),
+        "note": partial(board.note.remote, index),
+        "begin": partial(board.begin.remote, index),
         "stopping": notice.given,
     }
-
-
-def _grid_stops(work: Work) -> Callable[[], bool]:
-    import ray
-
-    return lambda: ray.get(work.board.stopping.remote())
+    try:
+        with notice.watching(lambda: ray.get(board.stopping.remote())):
+            return {"error": work.train(trial, git_commit=work.git_commit, **hooks), "stopped": False}
+    except Stopped as stop:
+        if ray.get(board.stopping.remote()):
+            return {"error": None, "stopped": True}
+        if notice.reason == "signal":
+            board.note.remote(index, f"was told to end by a signal; {stop}")
+            ray.get(board.give_way.remote(index))
+        raise
 
 
 def ray_storage(trial: Trial) -> Path:

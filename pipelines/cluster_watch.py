@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pipelines.board import News
-from pipelines.budget import ALLOWED, Budget
+from pipelines.budget import ALLOWED
 from pipelines.notice import StopRequest
 
 Watch = Callable[[News], None]
@@ -15,7 +15,6 @@ OnEnd = Callable[[int, str | None], None]
 _LOOK_EVERY_S = 0.5
 _STOP_PATIENCE_S = 60.0  # for running trials to write a checkpoint
 _CAPACITY_HOLDS_S = 2.0
-_DIED = f"its process died {ALLOWED + 1} times without a newer checkpoint in between, see Ray's logs"
 
 
 def make_watcher(board: Any, watch: Watch, on_end: OnEnd, request: StopRequest) -> tuple[Any, Any]:
@@ -34,8 +33,6 @@ def make_watcher(board: Any, watch: Watch, on_end: OnEnd, request: StopRequest) 
             self.again: list[int] = []
             self.enough = False
             self._unstarted: Counter[int] = Counter()
-            self._budget = Budget(lambda: {node["NodeID"] for node in ray.nodes() if node["Alive"]})
-            self._news = News()
             self._looked = 0.0
             self._stopping: list[Any] | None = None
             self._deadline = 0.0
@@ -45,39 +42,30 @@ def make_watcher(board: Any, watch: Watch, on_end: OnEnd, request: StopRequest) 
 
         def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
             if time.monotonic() - self._looked > _LOOK_EVERY_S:
-                self._look(trials)
+                self._look()
             if self._request.number is not None:
                 self._stop(trials)
 
         def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+            self._look()
             result = trial.last_result or {}
-            self._look(trials)
-            if result.get("error") is not None or result.get("stopped") is False:
+            if result.get("stopped") is False:  # neither by the grid nor by Tune, as it ends
                 self._end(trial.config["index"], result["error"])
 
         def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-            self._look(trials)
-            index = trial.config["index"]
-            self._budget.died(trial, self._news.nodes.get(index, []))
-            if not self._news.yielded[index]:
-                hosts = " and ".join(dict.fromkeys(self._news.hosts.get(index, [])))
-                self._board.note.remote(index, f"lost a process on {hosts}, is taken up again")
-            self._board.leave.remote(index)
+            self._board.leave.remote(trial.config["index"])  # Tune takes it up again
 
         def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-            self._look(trials)
-            index = trial.config["index"]
-            if trial.should_recover() and self._unstarted[index] < ALLOWED:
-                self._unstarted[index] += 1
+            index = trial.config["index"]  # its actor died before it had started: Tune gives it up
+            self._unstarted[index] += 1
+            if self._unstarted[index] <= ALLOWED:
                 self.again.append(index)
             else:
-                self._end(index, self._news.failures.get(index, _DIED))
+                self._end(index, f"its actor died {ALLOWED + 1} times while starting, see Ray's logs")
 
-        def _look(self, trials: list) -> None:
+        def _look(self) -> None:
             self._looked = time.monotonic()
-            self._news = ray.get(self._board.take.remote())
-            self._budget.settle(trials, self._news)
-            self._watch(self._news)
+            self._watch(ray.get(self._board.take.remote()))
 
         def _end(self, index: int, error: str | None) -> None:
             if index not in self.ended:

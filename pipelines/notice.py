@@ -55,12 +55,16 @@ class Notice:
     def given(self) -> bool:
         return self.reason is not None
 
+    def install(self) -> None:
+        """Makes SIGTERM a notice, for good, instead of the end; only in a main thread."""
+        signal.signal(signal.SIGTERM, self)
+
     @contextmanager
-    def heeded(self) -> Iterator[None]:
+    def heeded(self) -> Iterator["Notice"]:
         """While entered, SIGTERM is a notice instead of the end; only in a main thread."""
         before = signal.signal(signal.SIGTERM, self)
         try:
-            yield
+            yield self
         finally:
             signal.signal(signal.SIGTERM, before)
 

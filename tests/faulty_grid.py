@@ -37,12 +37,16 @@ class Fault:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What to train, what goes wrong (by the trial's run directory) and where to write what happened."""
+    """What to train, what goes wrong (by the trial's run directory) and where to write what happened.
+
+    Each step takes at least `step_s` seconds.
+    """
 
     trials: list[Trial]
     log: str
     resources: Resources = field(default_factory=Resources)
     faults: dict[str, list[Fault]] = field(default_factory=dict)
+    step_s: float = 0.0
 
 
 class Log:
@@ -90,6 +94,7 @@ def train_with_faults(plan: Plan) -> Callable[..., str | None]:
         def stopping() -> bool:
             nonlocal made
             made += 1
+            time.sleep(plan.step_s)
             log.write("step", attempt=attempt, made=made)
             for fault in faults:
                 if fault.after == made:

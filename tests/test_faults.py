@@ -180,17 +180,18 @@ def test_workers_of_one_training_die_and_stop_together(
     make_trial: MakeTrial, run: Callable, cluster: Any, tmp_path: Path
 ) -> None:
     """Ray Train on two nodes: rank 1 killed, then signalled, then the node of rank 1 lost."""
-    trial, whole = (make_trial(run=name, **RECIPE) for name in ("trial", "whole"))
+    whole, trial = (make_trial(run=name, **RECIPE) for name in ("whole", "trial"))
     faults = [
         Fault(what="kill", attempt=1, after=7, rank=1),
         Fault(what="term", attempt=2, after=1, rank=1),
-        Fault(what="node", attempt=3, after=5, rank=1),
+        Fault(what="node", attempt=3, after=3, rank=1),
     ]
     plan = Plan(
-        trials=[trial, whole],
+        trials=[whole, trial],
         log=str(tmp_path / "log"),
         resources=Resources(workers=2),
         faults={trial.run_dir: faults},
+        step_s=0.2,
     )
     process = run(plan)
     while len(events(plan, trial, "fault", rank=1)) < 3:
@@ -201,4 +202,9 @@ def test_workers_of_one_training_die_and_stop_together(
     assert errors == {trial.run_dir: None, whole.run_dir: None}
     assert_same_run(trial, whole)
     report_recoveries(plan, trial, rank=1)
-    assert [event["step"] for event in events(plan, trial, "begin")] == [0, 5, 7, 10]
+    resumed = [event["step"] for event in events(plan, trial, "begin")]
+    made = [max(e["made"] for e in events(plan, trial, "step") if e["attempt"] == a) for a in (1, 2, 3, 4)]
+    assert resumed[:2] == [0, EVERY]
+    assert resumed[2] == EVERY + made[1], "the signalled workers left no checkpoint where they stopped"
+    assert resumed[3] >= resumed[2]
+    assert len(resumed) == 4

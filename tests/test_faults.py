@@ -19,6 +19,7 @@ import pytest
 import torch
 from faulty_grid import Fault, Plan, events
 from safetensors.torch import load_file
+from workers import train_together
 
 from regproxy.profile import Resources
 from regproxy.train.context import Context
@@ -179,27 +180,23 @@ def test_crash_without_progress_ends_the_trial_alone(
 def test_workers_of_one_training_die_and_stop_together(
     make_trial: MakeTrial, run: Callable, cluster: Any, tmp_path: Path
 ) -> None:
-    """Ray Train on two nodes: rank 1 killed, then signalled, then the node of rank 1 lost."""
+    """Ray Train on two nodes: rank 1 killed, then signalled, then its node lost and another one added."""
     whole, trial = (make_trial(run=name, **RECIPE) for name in ("whole", "trial"))
     faults = [
         Fault(what="kill", attempt=1, after=7, rank=1),
-        Fault(what="term", attempt=2, after=1, rank=1),
+        Fault(what="term", attempt=2, after=2, rank=1),
         Fault(what="node", attempt=3, after=3, rank=1),
     ]
-    plan = Plan(
-        trials=[whole, trial],
-        log=str(tmp_path / "log"),
-        resources=Resources(workers=2),
-        faults={trial.run_dir: faults},
-        step_s=0.2,
-    )
+    log = str(tmp_path / "log")
+    two = Resources(workers=2)
+    plan = Plan(trials=[trial], log=log, resources=two, faults={trial.run_dir: faults}, step_s=0.2)
     process = run(plan)
     while len(events(plan, trial, "fault", rank=1)) < 3:
         assert process.poll() is None
         time.sleep(0.2)
     add_node(cluster)
-    errors = finish(process, plan)
-    assert errors == {trial.run_dir: None, whole.run_dir: None}
+    assert finish(process, plan) == {trial.run_dir: None}
+    train_together(whole, 2)
     assert_same_run(trial, whole)
     report_recoveries(plan, trial, rank=1)
     resumed = [event["step"] for event in events(plan, trial, "begin")]
@@ -208,3 +205,19 @@ def test_workers_of_one_training_die_and_stop_together(
     assert resumed[2] == EVERY + made[1], "the signalled workers left no checkpoint where they stopped"
     assert resumed[3] >= resumed[2]
     assert len(resumed) == 4
+
+
+def test_grid_waits_for_nodes_and_uses_those_that_join(
+    make_trial: MakeTrial, run: Callable, cluster: Any, tmp_path: Path
+) -> None:
+    """Two trainings of three workers on two CPUs: neither starts, nor locks the other out, until it fits."""
+    trials = [make_trial(run=f"{n}", seed=n, **{**RECIPE, "batch_size": 6, "steps": 4}) for n in range(2)]
+    plan = Plan(trials=trials, log=str(tmp_path / "log"), resources=Resources(workers=3))
+    process = run(plan)
+    time.sleep(20)
+    assert process.poll() is None
+    assert not any(events(plan, trial, "start") for trial in trials)
+    node = add_node(cluster)
+    assert finish(process, plan) == {trial.run_dir: None for trial in trials}
+    used = {event["node"] for rank in range(3) for event in events(plan, trials[0], "start", rank=rank)}
+    assert node.node_id in used and len(used) == 3

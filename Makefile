@@ -4,11 +4,12 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: help setup repro test lint format mlflow lock clean
+.PHONY: help setup repro test soak lint format mlflow lock clean
 
 help:
 	@echo "make repro   run the pipeline for the profiles in params.yaml (default: the demo, minutes on 2 cores)"
 	@echo "make test    run the test suite"
+	@echo "make soak    run the long tests: clusters, faults, jobs (minutes)"
 	@echo "make lint    check style;  make format  apply it"
 	@echo "make mlflow  open MLflow on http://localhost:5000"
 	@echo "make setup   only create .venv with the locked dependencies"
@@ -29,6 +30,9 @@ repro: setup
 
 test: setup
 	$(RUN) python -m pytest
+
+soak: setup
+	$(RUN) python -m pytest -m soak
 
 lint: setup
 	$(RUN) ruff check . && $(RUN) ruff format --check .

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pipelines.board import Board
-from pipelines.cluster_trial import COORDINATION_CPU, Work, ray_storage, trial_actor
+from pipelines.cluster_trial import COORDINATION, Work, ray_storage, trial_actor
 from pipelines.cluster_watch import OnEnd, Watch, growing_search, make_watcher
 from pipelines.guard import train_guarded
 from pipelines.notice import Interrupted, StopRequest
@@ -90,7 +90,8 @@ def run_trials(
     work = Work(trials, resources, git_commit, board, train)
     trainable = tune.with_parameters(trial_actor(), work=work)
     alone = resources.workers == 1
-    own = {"cpu": resources.cpus, "gpu": resources.gpus} if alone else {"cpu": COORDINATION_CPU}
+    own = {"CPU": resources.cpus, "GPU": resources.gpus} if alone else COORDINATION
+    place = tune.PlacementGroupFactory([{kind: need for kind, need in own.items() if need}])
     request = StopRequest()
     watcher, enough = make_watcher(board, watch, on_end, request)
     waiting = list(range(len(trials)))
@@ -99,7 +100,7 @@ def run_trials(
             watcher.again = []
             search = None if alone else growing_search(lambda: _capacity(resources))
             tune.Tuner(
-                tune.with_resources(trainable, own),
+                tune.with_resources(trainable, place),
                 param_space={"index": tune.grid_search(waiting)},
                 tune_config=tune.TuneConfig(reuse_actors=True, search_alg=search),
                 run_config=tune.RunConfig(

@@ -13,10 +13,10 @@ from regproxy.profile import Resources
 from regproxy.train.stop import Stopped
 from regproxy.train.trial import Trial
 
-# What the actor of a trial takes while it waits for its workers, and what each worker leaves free of its own
-# CPUs: a hundred such actors on one node take no worker's place, so that none can wait for ever.
-COORDINATION_CPU = 0.0001
-_LEFT_FREE_CPU = 0.01
+# What the actor of a trial takes that only waits for its workers: a place on the cluster's head. There it
+# outlives all other nodes, as do Ray Train's own actors, which stay with it; were they lost with a node, the
+# places of their workers on other nodes would stay taken until the grid ends.
+COORDINATION = {"node:__internal_head__": 0.001}
 
 _RESTARTS = 20  # of workers by Ray Train alone; beyond, Tune starts from its own actor on
 
@@ -85,7 +85,7 @@ def _train_on_workers(trial: Trial, index: int, work: Work) -> dict:
             Notice().install()
 
     resources, board = work.resources, work.board
-    per_worker = {"CPU": resources.cpus - _LEFT_FREE_CPU}
+    per_worker = {"CPU": resources.cpus}
     if resources.gpus:
         per_worker["GPU"] = resources.gpus
     trainer = TorchTrainer(

@@ -44,7 +44,12 @@ def ray_session() -> Iterator[None]:
         os.environ.setdefault(name, value)
     import ray
 
-    local = {"num_cpus": os.cpu_count(), "object_store_memory": 200 * 2**20, "include_dashboard": False}
+    local = {
+        "address": "local",
+        "num_cpus": os.cpu_count(),
+        "object_store_memory": 200 * 2**20,
+        "include_dashboard": False,
+    }
     ray.init(logging_level="ERROR", log_to_driver=False, **(local if alone else {}))
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what became of each trial we tell ourselves
     try:

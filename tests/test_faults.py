@@ -214,7 +214,7 @@ def test_grid_waits_for_nodes_and_uses_those_that_join(
     trials = [make_trial(run=f"{n}", seed=n, **{**RECIPE, "batch_size": 6, "steps": 4}) for n in range(2)]
     plan = Plan(trials=trials, log=str(tmp_path / "log"), resources=Resources(workers=3))
     process = run(plan)
-    time.sleep(20)
+    time.sleep(15)
     assert process.poll() is None
     assert not any(events(plan, trial, "start") for trial in trials)
     node = add_node(cluster)

@@ -18,6 +18,7 @@ import torch
 
 from pipelines.cluster import ray_session, run_trials
 from pipelines.guard import train_guarded
+from pipelines.notice import Interrupted
 from regproxy.profile import Resources
 from regproxy.train.trial import Trial
 
@@ -149,15 +150,12 @@ def main() -> int:
             name = "" if index is None else f"{Path(plan.trials[index].run_dir).name}: "
             print(f"{name}{text}", file=sys.stderr, flush=True)
 
-    with ray_session():
-        run_trials(
-            plan.trials,
-            plan.resources,
-            git_commit=None,
-            watch=watch,
-            on_end=on_end,
-            train=train_with_faults(plan),
-        )
+    hooks = {"watch": watch, "on_end": on_end, "train": train_with_faults(plan)}
+    try:
+        with ray_session():
+            run_trials(plan.trials, plan.resources, git_commit=None, **hooks)
+    except Interrupted as interrupt:
+        return 128 + interrupt.number
     (Path(plan.log) / "errors.json").write_text(json.dumps(errors))
     return 0
 

@@ -44,22 +44,19 @@ def trial_actor() -> type:
             return True  # nothing is kept from one trial to the next
 
         def step(self) -> dict:
-            return {"done": True, **_attend(self.config["index"], self.work)}
+            index, work = self.config["index"], self.work
+            run = _train_here if work.resources.workers == 1 else _train_on_workers
+            return {"done": True, **run(work.trials[index], index, work)}
 
     return TrialActor
 
 
-def _attend(index: int, work: Work) -> dict:
-    """Trains a trial; returns its error, None if it went well, and whether the grid has stopped it.
+def _train_here(trial: Trial, index: int, work: Work) -> dict:
+    """Trains in this process; returns the error, None if it went well, and whether the grid has stopped it.
 
     Raises:
-        Stopped: a signal asked this process to end; the trial goes on wherever Tune puts it.
+        Stopped: a signal asked this process to end; Tune takes the trial up again.
     """
-    run = _train_here if work.resources.workers == 1 else _train_on_workers
-    return run(work.trials[index], index, work)
-
-
-def _train_here(trial: Trial, index: int, work: Work) -> dict:
     import ray
 
     stopping, refused = ray.get(work.board.start.remote(index))
@@ -70,6 +67,7 @@ def _train_here(trial: Trial, index: int, work: Work) -> dict:
 
 
 def _train_on_workers(trial: Trial, index: int, work: Work) -> dict:
+    """Does the same by a Ray Train run, which itself takes up again what a death or a signal has ended."""
     # The environment of the process that calls `fit` counts, which on a cluster is not the driver's. Workers
     # wait for their places as long as it takes; one that died is missed within a second.
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(24 * 3600))

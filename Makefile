@@ -5,11 +5,12 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: help setup repro test bench lint format mlflow lock clean
+.PHONY: help setup repro test soak bench lint format mlflow lock clean
 
 help:
 	@echo "make repro   run the pipeline for the profiles in params.yaml (default: the demo, minutes on 2 cores)"
 	@echo "make test    run the test suite"
+	@echo "make soak    run the long tests: clusters, faults, jobs (minutes)"
 	@echo "make bench   measure speed and memory beside the plain way -> benchmarks/RESULTS.md (DEVICE=cuda on a GPU)"
 	@echo "make lint    check style;  make format  apply it"
 	@echo "make mlflow  open MLflow on http://localhost:5000"
@@ -31,6 +32,9 @@ repro: setup
 
 test: setup
 	$(RUN) python -m pytest
+
+soak: setup
+	$(RUN) python -m pytest -m soak
 
 bench: setup
 	$(RUN) python -m benchmarks --device $(DEVICE)

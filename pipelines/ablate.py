@@ -14,6 +14,7 @@ from pipelines.entry import profile_stage
 from pipelines.tracking import Mirror
 from regproxy.model.pretrained import ensure_weights
 from regproxy.parse import ConfigError
+from regproxy.plan import longest_first
 from regproxy.profile import Profile
 from regproxy.profile_file import load_profile
 from regproxy.train.trial import Trial
@@ -39,7 +40,7 @@ def ablate(profile_name: str) -> int:
     """Trains what is missing; returns the exit status, 1 if a trial failed (the others still finish)."""
     profile = load_profile(profile_name)
     trials = all_trials(profile)
-    missing = [trial for trial in trials if trial.finished_record() is None]
+    missing = longest_first([trial for trial in trials if trial.finished_record() is None])
     finished = len(trials) - len(missing)
     print(f"{len(trials)} trials in profile {profile_name}: {finished} finished, {len(missing)} to train")
     fetch_weights(missing)

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from regproxy.train.context import Progress
+from pipelines.board import News
+from regproxy.train.progress import Progress
 from regproxy.train.trial import Trial
 
 _PLAIN_INTERVAL_S = 60.0
@@ -28,7 +29,7 @@ class GridDisplay:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._newest: dict[int, Progress] = {}
+        self._news = News()
         self._ended: dict[int, str | None] = {}
         self._started = self._printed = time.monotonic()
 
@@ -40,17 +41,19 @@ class GridDisplay:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._live.stop()
 
-    def update(self, newest: dict[int, Progress], notes: list[tuple[int, str]]) -> None:
-        """Takes the newest progress by index of trial, and notes, which are printed for good."""
-        self._newest = newest
-        for index, text in notes:
-            self._print(f"  {self._trials[index].name}: {text}")
+    def update(self, news: News) -> None:
+        """Takes what is on the board; its notes are printed for good."""
+        self._news = news
+        for index, text in news.notes:
+            self._print(text if index is None else f"  {self._trials[index].name}: {text}")
         if self._console.is_terminal:
             self._live.update(self._table(), refresh=True)
         elif time.monotonic() - self._printed > _PLAIN_INTERVAL_S:
             self._printed = time.monotonic()
             for index in self._running():
-                self._print(f"  {self._trials[index].name}: {describe(newest[index])}")
+                progress = news.newest.get(index)
+                said = describe(progress) if progress else "starting"
+                self._print(f"  {self._trials[index].name} on {self._where(index)}: {said}")
 
     def end(self, index: int, error: str | None) -> None:
         """Notes that a trial has ended, well or with an error, and prints its line for good."""
@@ -61,7 +64,7 @@ class GridDisplay:
         if error:
             self._print(f"{count} {name} FAILED: {error}", style="red")
         else:
-            progress = self._newest.get(index)
+            progress = self._news.newest.get(index)
             loss = f", loss {progress.loss:.4f}" if progress else ""
             self._print(f"{count} {name} trained{loss} ({clock(time.monotonic() - self._started)})")
 
@@ -69,27 +72,39 @@ class GridDisplay:
         self._console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
     def _running(self) -> list[int]:
-        return [index for index in sorted(self._newest) if index not in self._ended]
+        return [index for index in sorted(self._news.hosts) if index not in self._ended]
+
+    def _where(self, index: int) -> str:
+        return " ".join(dict.fromkeys(self._news.hosts[index]))
 
     def _table(self) -> Table:
         total = self._done_before + len(self._trials)
         done = self._done_before + len(self._ended)
         table = Table(title=f"{done} of {total} trials finished, {len(self._running())} running")
-        for column in ("trial", "step", "loss", "learning rate", "images/s", "val mIoU", "left"):
-            table.add_column(column, justify="left" if column == "trial" else "right")
+        for column in ("data set", "cell"):
+            table.add_column(column)
+        table.add_column("seed", justify="right")
+        table.add_column("node")
+        for column in ("step", "loss", "learning rate", "images/s", "val mIoU", "left"):
+            table.add_column(column, justify="right")
         for index in self._running():
-            progress = self._newest[index]
-            miou = "" if progress.val_miou is None else f"{100 * progress.val_miou:.2f}"
-            table.add_row(
-                self._trials[index].name,
-                f"{progress.step}/{progress.steps}",
-                f"{progress.loss:.4f}",
-                f"{progress.learning_rate:.2e}",
-                f"{progress.images_per_second:.1f}",
-                miou,
-                clock(progress.seconds_left),
-            )
+            trial = self._trials[index]
+            place = (trial.cell.data.name, trial.cell.name, str(trial.seed), self._where(index))
+            progress = self._news.newest.get(index)
+            table.add_row(*place, *(numbers(progress) if progress else ("starting",)))
         return table
+
+
+def numbers(progress: Progress) -> tuple[str, ...]:
+    """Returns the numeric columns of the table: step, loss, learning rate, images/s, val mIoU, time left."""
+    return (
+        f"{progress.step}/{progress.steps}",
+        f"{progress.loss:.4f}",
+        f"{progress.learning_rate:.2e}",
+        f"{progress.images_per_second:.1f}",
+        "" if progress.val_miou is None else f"{100 * progress.val_miou:.2f}",
+        clock(progress.seconds_left),
+    )
 
 
 def describe(progress: Progress) -> str:

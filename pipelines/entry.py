@@ -1,6 +1,7 @@
 """How a stage starts and fails: one argument, the profile; a user's error is one line and status 1."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -18,7 +19,7 @@ def profile_stage(
     `flags` are switches of the stage, by name with their help; the stage takes each as a keyword.
 
     A ValueError (ConfigError and DataError are such) is what a user can mend: its message goes to
-    standard error without a traceback.
+    standard error without a traceback. Ctrl-C and SIGTERM end it with 128 and the signal's number.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -32,3 +33,7 @@ def profile_stage(
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt as interrupt:
+        number = signal.Signals(getattr(interrupt, "number", signal.SIGINT))
+        print(f"stopped by {number.name}: what is done is kept, run again to go on", file=sys.stderr)
+        return 128 + number

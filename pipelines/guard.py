@@ -7,29 +7,29 @@ from pathlib import Path
 
 import cv2
 
-from regproxy.train.context import Context, Progress
+from regproxy.train.context import Context
 from regproxy.train.loop import NonFiniteLossError, train
+from regproxy.train.stop import Stopped
 from regproxy.train.trial import Trial
 
 
-def train_guarded(
-    trial: Trial,
-    report: Callable[[Progress], None],
-    note: Callable[[str], None],
-    *,
-    git_commit: str | None,
-) -> str | None:
+def train_guarded(trial: Trial, *, git_commit: str | None, **hooks: Callable) -> str | None:
     """Trains; returns None, or what went wrong in one line, with the traceback in the run's error.log.
 
-    Where several workers train together, an error that not all of them hit is raised: returning would leave
-    the others waiting for this one for ever.
+    `hooks` are those of `Context`. Where several workers train together, an error that not all of them hit
+    is raised: returning would leave the others waiting for this one for ever.
+
+    Raises:
+        Stopped: a hook asked for it.
     """
     cv2.setNumThreads(1)  # the trials are the parallelism
-    context = Context.current(report, note)
+    context = Context.current(**hooks)
     log = Path(trial.run_dir) / "error.log"
     log.unlink(missing_ok=True)
     try:
         train(trial, context, git_commit=git_commit)
+    except Stopped:
+        raise
     except Exception as error:
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text(f"on {socket.gethostname()}\n{traceback.format_exc()}")

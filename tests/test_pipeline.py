@@ -196,7 +196,7 @@ def test_two_workers_train_what_one_does(make_trial, monkeypatch: pytest.MonkeyP
                 [trials[workers]],
                 Resources(workers=workers),
                 git_commit=None,
-                watch=lambda newest, notes: None,
+                watch=lambda news: None,
                 on_end=lambda index, error: ends.append((index, error)),
             )
     assert ends == [(0, None), (0, None)]

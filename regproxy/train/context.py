@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -15,23 +16,15 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from regproxy.model.batch_norm import synchronise_batch_norm
+from regproxy.train.progress import Progress
 
 
-@dataclass(frozen=True)
-class Progress:
-    """State of a running training: loss is the mean since the last report, speed in images a second."""
-
-    step: int
-    steps: int
-    loss: float
-    learning_rate: float
-    images_per_second: float
-    seconds_left: float
-    val_miou: float | None = None
-
-
-def _ignore(_: Progress) -> None:
+def _ignore(_: Any) -> None:
     pass
+
+
+def _never() -> bool:
+    return False
 
 
 def _print(text: str) -> None:
@@ -40,24 +33,31 @@ def _print(text: str) -> None:
 
 @dataclass(frozen=True)
 class Context:
-    """One worker of a training; only rank 0 calls `report`, with progress, and `note`, with news in words."""
+    """One worker of a training, and its hooks to whoever runs it.
+
+    Only rank 0 calls `begin`, with the steps that lie behind it, `report`, with progress, and `note`, with
+    news in words. Every rank asks `stopping` once a step: it must answer at once.
+    """
 
     rank: int = 0
     world_size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     report: Callable[[Progress], None] = _ignore
     note: Callable[[str], None] = _print
+    begin: Callable[[int], None] = _ignore
+    stopping: Callable[[], bool] = _never
 
     @classmethod
-    def current(
-        cls, report: Callable[[Progress], None] = _ignore, note: Callable[[str], None] = _print
-    ) -> "Context":
-        """Returns this process's context: its place in the process group, and its GPU where it has one."""
+    def current(cls, **hooks: Callable) -> "Context":
+        """Returns this process's context: its place in the process group, and its GPU where it has one.
+
+        `hooks` are the context's fields that are callables.
+        """
         cuda = torch.cuda.is_available()
         device = torch.device("cuda", torch.cuda.current_device()) if cuda else torch.device("cpu")
         if not dist.is_initialized():
-            return cls(device=device, report=report, note=note)
-        return cls(dist.get_rank(), dist.get_world_size(), device, report, note)
+            return cls(device=device, **hooks)
+        return cls(dist.get_rank(), dist.get_world_size(), device, **hooks)
 
     @property
     def is_main(self) -> bool:

@@ -21,10 +21,12 @@ from regproxy.model.network import build, save_model
 from regproxy.model.pretrained import load_pretrained, weights_file
 from regproxy.model.regions import crop_counts, region_loss
 from regproxy.train import state
-from regproxy.train.context import Context, Progress
+from regproxy.train.context import Context
 from regproxy.train.history import History
 from regproxy.train.loss import upsampled_cross_entropy
 from regproxy.train.optim import build_optimizer, learning_rate
+from regproxy.train.progress import Progress
+from regproxy.train.stop import Stopped, StopVote
 from regproxy.train.trial import Trial
 
 
@@ -39,6 +41,7 @@ def train(trial: Trial, context: Context, *, git_commit: str | None = None) -> d
 
     Raises:
         NonFiniteLossError: the loss became infinite or NaN; names the step and the learning rate.
+        Stopped: the context asked for it; a checkpoint holds all steps made.
         ValueError: the workers do not divide the batch.
     """
     recipe, device, run_dir = trial.cell.recipe, context.device, Path(trial.run_dir)
@@ -59,8 +62,10 @@ def train(trial: Trial, context: Context, *, git_commit: str | None = None) -> d
             context.note(problem)
     context.wait()
     first_step = state.restore(checkpoints, model=model, optimizer=optimizer)
-    if first_step and context.is_main:
-        context.note(f"goes on from step {first_step}")
+    if context.is_main:
+        context.begin(first_step)
+        if first_step:
+            context.note(f"goes on from step {first_step}")
     trained = context.wrap(torch.compile(model) if recipe.compile else model)
 
     # Data, from where the checkpoint stands.
@@ -75,6 +80,7 @@ def train(trial: Trial, context: Context, *, git_commit: str | None = None) -> d
         pin_memory=device.type == "cuda",
     )
     history = History(run_dir / "metrics.jsonl", first_step) if context.is_main else None
+    vote = StopVote(context)
 
     started = window_started = time.monotonic()
     losses: list[Tensor] = []
@@ -87,25 +93,36 @@ def train(trial: Trial, context: Context, *, git_commit: str | None = None) -> d
 
         done = step + 1
         last = done == recipe.steps
+        stop = vote.stop() and not last
         checkpoint = done % recipe.checkpoint_every == 0 and not last
         validate = recipe.validate_every is not None and done % recipe.validate_every == 0
-        if not (last or checkpoint or validate or done % recipe.log_every == 0):
+        tell = last or checkpoint or validate or done % recipe.log_every == 0
+        if not (tell or stop):
             continue
 
         # Losses wait on the device until here, so that the steps between need no synchronisation.
-        final_loss = mean_finite_loss(losses, step, recipe, context)
+        values = finite_losses(losses, step, recipe, context)
         speed = len(losses) * recipe.batch_size / (time.monotonic() - window_started)
-        val_miou = validation_miou(model, trial, context) if validate else None
         if history:
+            values = history.open_losses + values
+        final_loss = math.fsum(values) / len(values)
+        val_miou = validation_miou(model, trial, context) if validate else None
+        if history and tell:
             history.write(
                 done, loss=final_loss, learning_rate=rate, images_per_second=speed, val_miou=val_miou
             )
             seconds_left = (recipe.steps - done) * recipe.batch_size / speed
             context.report(Progress(done, recipe.steps, final_loss, rate, speed, seconds_left, val_miou))
-            if checkpoint:
-                state.save(checkpoints, step=done, identity=trial.identity, model=model, optimizer=optimizer)
+        elif history:
+            history.suspend(done, values)
+        if context.is_main and (checkpoint or stop):
+            state.save(checkpoints, step=done, identity=trial.identity, model=model, optimizer=optimizer)
         context.wait()
+        if stop:
+            vote.settle()
+            raise Stopped(done)
         losses, window_started = [], time.monotonic()
+    vote.settle()
 
     measured = {
         "steps": recipe.steps,
@@ -182,8 +199,8 @@ def count_pixels(labels: Tensor, recipe: Recipe) -> Tensor:
     return (labels != IGNORE_LABEL).sum()
 
 
-def mean_finite_loss(losses: list[Tensor], last_step: int, recipe: Recipe, context: Context) -> float:
-    """Returns the mean of the waiting losses over all workers; raises NonFiniteLossError."""
+def finite_losses(losses: list[Tensor], last_step: int, recipe: Recipe, context: Context) -> list[float]:
+    """Returns the waiting losses, each over all workers; raises NonFiniteLossError."""
     values = context.sum(torch.stack(losses)).tolist()
     for step, value in enumerate(values, start=last_step - len(values) + 1):
         if not math.isfinite(value):
@@ -191,7 +208,7 @@ def mean_finite_loss(losses: list[Tensor], last_step: int, recipe: Recipe, conte
                 f"the loss is {value} at step {step} with learning rate {learning_rate(recipe, step):.3g}; "
                 f"lower the learning rate or lengthen the warm-up"
             )
-    return math.fsum(values) / len(values)
+    return values
 
 
 def validation_miou(model: nn.Module, trial: Trial, context: Context) -> float:

@@ -1,0 +1,127 @@
+"""The grid's own parts: what is forgiven, what the board says, what the table shows, how signals arrive."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+from rich.console import Console
+
+from pipelines.board import Board, News
+from pipelines.budget import ALLOWED, Budget
+from pipelines.display import GridDisplay
+from pipelines.entry import profile_stage
+from pipelines.notice import Interrupted, Notice, StopRequest, installed_notice
+from regproxy.train.progress import Progress
+from regproxy.train.trial import Trial
+
+PROGRESS = Progress(40, 80, 1.25, 6.0e-5, 12.5, 75.0, val_miou=0.345)
+
+
+def starts(budget: Budget, node: str = "a") -> int:
+    """How often a trial that always dies may start."""
+    count = 0
+    while budget.start(0) and count < 50:
+        count += 1
+        budget.join(0, node)
+    return count
+
+
+def test_crashes_without_progress_are_limited() -> None:
+    assert starts(Budget(lambda: {"a"})) == ALLOWED + 1
+
+
+def test_newer_checkpoint_renews_the_budget_and_the_same_one_does_not() -> None:
+    budget = Budget(lambda: {"a"})
+    for step in (0, 10, 20, 30, 40, 50):
+        assert budget.start(0)
+        budget.join(0, "a")
+        budget.resume(0, step)
+    for _ in range(ALLOWED):
+        assert budget.start(0)
+        budget.join(0, "a")
+        budget.resume(0, 50)
+    assert not budget.start(0)
+
+
+def test_lost_nodes_and_signals_cost_nothing() -> None:
+    alive = {f"{number}" for number in range(100)}
+    budget = Budget(lambda: alive)
+    for number in range(20):
+        assert budget.start(0)
+        budget.join(0, f"{number}")
+        alive.discard(f"{number}")
+    for _ in range(20):
+        assert budget.start(0)
+        budget.join(0, "50")
+        budget.give_way(0)
+    assert starts(budget, "60") == ALLOWED + 1
+
+
+def test_board_refuses_with_what_went_wrong_and_needs_no_torch() -> None:
+    board = Board(lambda: {"a"})
+    for _ in range(ALLOWED + 1):
+        assert board.start(7) == (False, None)
+        board.join(7, "host", "a")
+    assert "died" in board.start(7)[1]
+    board.fail(7, "OSError: no such disk")
+    assert board.start(7) == (False, "OSError: no such disk")
+    board.stop()
+    assert board.start(8) == (True, None)
+    code = "import sys, pipelines.board; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_board_tells_notes_once() -> None:
+    board = Board(set)
+    board.note(1, "news")
+    assert board.take().notes == [(1, "news")]
+    assert board.take().notes == []
+
+
+def test_table_shows_cell_seed_and_node(make_trial: Callable[..., Trial]) -> None:
+    trials = [make_trial(seed=3), make_trial("linear")]
+    console = Console(file=io.StringIO(), force_terminal=True, width=160)
+    with GridDisplay(trials, already_finished=2, console=console) as display:
+        news = News(newest={0: PROGRESS}, hosts={0: ["node-7", "node-7"], 1: ["node-8"]})
+        display.update(news)
+        text = console.file.getvalue()
+        assert "2 of 4 trials finished, 2 running" in text
+        row = next(line for line in text.splitlines() if "region-4x4" in line)
+        for value in ("ade20k", " 3 ", "node-7 ", "40/80", "1.2500", "12.5", "34.50", "1:15"):
+            assert value in row
+        assert "starting" in next(line for line in text.splitlines() if "linear" in line)
+        display.end(0, None)
+        display.update(news)
+        assert "3 of 4 trials finished, 1 running" in console.file.getvalue()
+
+
+def test_sigterm_is_a_notice_while_it_is_heeded() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with Notice().heeded() as notice:
+        assert installed_notice() is notice
+        assert not notice.given()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert notice.given() and notice.reason == "signal"
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert installed_notice() is not notice
+
+
+def test_first_interrupt_asks_and_the_second_ends() -> None:
+    request = StopRequest()
+    with request.heeded():
+        os.kill(os.getpid(), signal.SIGINT)
+        assert request.number == signal.SIGINT
+        with pytest.raises(Interrupted):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_interrupted_stage_says_so(capsys: pytest.CaptureFixture) -> None:
+    def stage(profile: str) -> int:
+        raise Interrupted(signal.SIGINT)
+
+    assert profile_stage(stage, "", ["smoke"]) == 130
+    assert "run again to go on" in capsys.readouterr().err

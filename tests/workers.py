@@ -1,0 +1,47 @@
+"""Trainings on several workers without a cluster: plain processes that meet in a file."""
+
+from pathlib import Path
+
+import cv2
+import torch
+from torch import distributed, multiprocessing
+
+from regproxy.train.context import Context
+from regproxy.train.loop import train
+from regproxy.train.stop import Stopped
+from regproxy.train.trial import Trial
+
+
+def train_together(trial: Trial, workers: int, *, told: int | None = None) -> list[int | None]:
+    """Trains on so many workers; the last is told to stop after `told` steps of its own.
+
+    Returns the step after which each stopped, None for one that came to the end.
+    """
+    place = Path(trial.run_dir)
+    place.mkdir(parents=True, exist_ok=True)
+    meeting = place / "meeting"
+    meeting.unlink(missing_ok=True)
+    queue = multiprocessing.get_context("spawn").SimpleQueue()
+    arguments = (workers, trial, told, str(meeting), queue)
+    multiprocessing.start_processes(_work, arguments, nprocs=workers, start_method="spawn")
+    meeting.unlink(missing_ok=True)
+    return [queue.get() for _ in range(workers)]
+
+
+def _work(rank: int, workers: int, trial: Trial, told: int | None, meeting: str, queue) -> None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=workers)
+    made = 0
+
+    def stopping() -> bool:
+        nonlocal made
+        made += 1
+        return rank == workers - 1 and told is not None and made >= told
+
+    try:
+        train(trial, Context.current(stopping=stopping))
+        queue.put(None)
+    except Stopped as stop:
+        queue.put(stop.step)
+    distributed.destroy_process_group()

@@ -13,7 +13,7 @@ from typing import Any
 
 from pipelines.board import Board
 from pipelines.cluster_trial import COORDINATION, Work, ray_storage, trial_actor
-from pipelines.cluster_watch import OnEnd, Watch, growing_search, make_watcher
+from pipelines.cluster_watch import OnEnd, Watch, alive_nodes, growing_search, make_watcher
 from pipelines.guard import train_guarded
 from pipelines.notice import Interrupted, StopRequest
 from regproxy.parse import ConfigError
@@ -91,7 +91,7 @@ def run_trials(
     storage = ray_storage(trials[0])
     shutil.rmtree(storage, ignore_errors=True)  # trials resume from their own checkpoints
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    board = ray.remote(num_cpus=0)(Board).options(scheduling_strategy=here).remote(_alive_nodes)
+    board = ray.remote(num_cpus=0)(Board).options(scheduling_strategy=here).remote(alive_nodes)
     work = Work(trials, resources, git_commit, board, train)
     trainable = tune.with_parameters(trial_actor(), work=work)
     alone = resources.workers == 1
@@ -163,12 +163,6 @@ def _needs(resources: Resources) -> dict[str, float]:
     """Returns what a trial takes in all, by Ray's names, without what it does not need."""
     needs = {"CPU": resources.workers * resources.cpus, "GPU": resources.workers * resources.gpus}
     return {kind: need for kind, need in needs.items() if need}
-
-
-def _alive_nodes() -> set[str]:
-    import ray
-
-    return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
 
 
 def _is_cluster() -> bool:

@@ -100,6 +100,13 @@ def make_watcher(board: Any, watch: Watch, on_end: OnEnd, request: StopRequest) 
     return watcher, Enough(watcher)
 
 
+def alive_nodes() -> set[str]:
+    """Returns Ray's ids of the nodes alive; stands here since the board's process calls it, without torch."""
+    import ray
+
+    return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+
+
 def growing_search(capacity: Callable[[], int]) -> Any:
     """Returns Tune's own search, which starts no more trials than `capacity` says at the time, at least one.
 

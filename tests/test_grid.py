@@ -71,7 +71,7 @@ def test_board_refuses_with_what_went_wrong_and_needs_no_torch() -> None:
     assert board.start(7) == (False, "OSError: no such disk")
     board.stop()
     assert board.start(8) == (True, None)
-    code = "import sys, pipelines.board; sys.exit('torch' in sys.modules)"
+    code = "import sys, pipelines.board, pipelines.cluster_watch; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

@@ -6,12 +6,11 @@ The only file that imports ray, and only inside functions: its environment must 
 import contextlib
 import io
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
+from pipelines.cluster_storage import clear_ray_storage, ray_storage
 from pipelines.guard import train_guarded
 from regproxy.parse import ConfigError
 from regproxy.profile import Resources
@@ -80,7 +79,7 @@ def run_trials(
     from ray import tune
 
     at_once = _capacity(resources)
-    shutil.rmtree(_ray_storage(trials[0]), ignore_errors=True)  # trials resume from their own checkpoints
+    clear_ray_storage(trials[0])  # trials resume from their own checkpoints
     board = ray.remote(num_cpus=0)(_Board).remote()
     run_one = _train_here if resources.workers == 1 else _train_on_workers
     trainable = tune.with_parameters(
@@ -93,7 +92,7 @@ def run_trials(
         param_space={"index": tune.grid_search(list(range(len(trials))))},
         tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=at_once),
         run_config=tune.RunConfig(
-            storage_path=str(_ray_storage(trials[0])),
+            **ray_storage(trials[0]),
             verbose=0,
             callbacks=[_watcher(board, watch, on_end)],
             failure_config=tune.FailureConfig(max_failures=_PROCESS_RETRIES),
@@ -196,7 +195,7 @@ def _train_on_workers(
         ),
         run_config=ray_train.RunConfig(
             name=f"{trial.cell.data.name}-{trial.cell.name}-{trial.seed}-{trial.identity[:12]}",
-            storage_path=str(_ray_storage(trial)),
+            **ray_storage(trial),
             failure_config=ray_train.FailureConfig(max_failures=_PROCESS_RETRIES, controller_failure_limit=2),
             logging_config=ray_train.LoggingConfig(log_level="ERROR"),
         ),
@@ -210,11 +209,6 @@ def _train_on_workers(
 def _voice(board: Any, index: int) -> tuple[Callable[[Progress], None], Callable[[str], None]]:
     """Returns how a trial reports its progress and its notes; neither waits for an answer."""
     return partial(board.pin.remote, index), partial(board.note.remote, index)
-
-
-def _ray_storage(trial: Trial) -> Path:
-    """Where Ray keeps its own book-keeping, which nobody needs once the trials have ended."""
-    return Path(".ray").absolute() / trial.profile
 
 
 def _capacity(resources: Resources) -> int:

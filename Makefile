@@ -5,7 +5,7 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: help setup repro test soak bench lint format mlflow lock clean
+.PHONY: help setup repro test soak bench job cluster-repro lint format mlflow lock clean
 
 help:
 	@echo "make repro   run the pipeline for the profiles in params.yaml (default: the demo, minutes on 2 cores)"
@@ -14,6 +14,7 @@ help:
 	@echo "make bench   measure speed and memory beside the plain way -> benchmarks/RESULTS.md (DEVICE=cuda on a GPU)"
 	@echo "make lint    check style;  make format  apply it"
 	@echo "make mlflow  open MLflow on http://localhost:5000"
+	@echo "make job     run the pipeline on the cluster at RAY_ADDRESS, files on REGPROXY_STORAGE"
 	@echo "make setup   only create .venv with the locked dependencies"
 
 setup: $(STAMP)
@@ -38,6 +39,14 @@ soak: setup
 
 bench: setup
 	$(RUN) python -m benchmarks --device $(DEVICE)
+
+job: setup
+	$(RUN) python -m pipelines.job
+
+# Runs on a cluster, with the interpreter that is there. A job's copy of the tree is no git repository.
+cluster-repro:
+	@test -e .git || python -m dvc config --local core.no_scm true
+	python -m dvc repro
 
 lint: setup
 	$(RUN) ruff check . && $(RUN) ruff format --check .

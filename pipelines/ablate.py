@@ -11,6 +11,7 @@ from pathlib import Path
 from pipelines.cluster import ray_session, run_trials
 from pipelines.display import GridDisplay
 from pipelines.entry import profile_stage
+from pipelines.exchange import Exchange
 from pipelines.tracking import Mirror
 from regproxy.model.pretrained import ensure_weights
 from regproxy.parse import ConfigError
@@ -40,6 +41,9 @@ def ablate(profile_name: str) -> int:
     """Trains what is missing; returns the exit status, 1 if a trial failed (the others still finish)."""
     profile = load_profile(profile_name)
     trials = all_trials(profile)
+    exchange = Exchange.from_environment()
+    if exchange:
+        exchange.bring_finished(trials)
     missing = longest_first([trial for trial in trials if trial.finished_record() is None])
     finished = len(trials) - len(missing)
     print(f"{len(trials)} trials in profile {profile_name}: {finished} finished, {len(missing)} to train")
@@ -50,7 +54,7 @@ def ablate(profile_name: str) -> int:
             if trial not in missing:
                 mirror.add_run(trial)
         if missing:
-            errors = train_missing(missing, profile, finished, mirror)
+            errors = train_missing(missing, profile, finished, mirror, exchange)
     for name, error in errors.items():
         print(f"trial {name} failed: {error}", file=sys.stderr)
     if errors:
@@ -77,12 +81,17 @@ def fetch_weights(trials: list[Trial]) -> None:
         raise ConfigError("nothing was trained; " + "\n".join(problems))
 
 
-def train_missing(missing: list[Trial], profile: Profile, finished: int, mirror: Mirror) -> dict[str, str]:
+def train_missing(
+    missing: list[Trial], profile: Profile, finished: int, mirror: Mirror, exchange: Exchange | None
+) -> dict[str, str]:
     """Trains trials on the cluster under a live table; returns the errors by trial name."""
     errors: dict[str, str] = {}
+    places = exchange.offer(missing) if exchange else missing
     with ray_session(), GridDisplay(missing, already_finished=finished) as display:
 
         def on_end(index: int, error: str | None) -> None:
+            if exchange:
+                error = exchange.bring_ended(missing[index], error)
             display.end(index, error)
             if error:
                 errors[missing[index].name] = error
@@ -90,7 +99,7 @@ def train_missing(missing: list[Trial], profile: Profile, finished: int, mirror:
                 mirror.add_run(missing[index])
 
         commit = git_commit()
-        run_trials(missing, profile.resources, git_commit=commit, watch=display.update, on_end=on_end)
+        run_trials(places, profile.resources, git_commit=commit, watch=display.update, on_end=on_end)
     for trial in missing:  # whatever Ray may have missed, only a record counts
         if trial.finished_record() is None:
             errors.setdefault(trial.name, "it ended without a record")

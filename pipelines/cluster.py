@@ -7,12 +7,12 @@ import contextlib
 import io
 import logging
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pipelines.board import Board
-from pipelines.cluster_trial import COORDINATION, Work, ray_storage, trial_actor
+from pipelines.cluster_storage import clear_ray_storage, ray_storage
+from pipelines.cluster_trial import COORDINATION, Work, trial_actor
 from pipelines.cluster_watch import OnEnd, Watch, alive_nodes, growing_search, make_watcher
 from pipelines.guard import train_guarded
 from pipelines.notice import Interrupted, StopRequest
@@ -88,8 +88,7 @@ def run_trials(
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     _check_fits(resources)
-    storage = ray_storage(trials[0])
-    shutil.rmtree(storage, ignore_errors=True)  # trials resume from their own checkpoints
+    clear_ray_storage(trials[0])  # trials resume from their own checkpoints
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     board = ray.remote(num_cpus=0)(Board).options(scheduling_strategy=here).remote(alive_nodes)
     work = Work(trials, resources, git_commit, board, train)
@@ -109,7 +108,7 @@ def run_trials(
                 param_space={"index": tune.grid_search(waiting)},
                 tune_config=tune.TuneConfig(reuse_actors=True, search_alg=search),
                 run_config=tune.RunConfig(
-                    storage_path=str(storage),
+                    **ray_storage(trials[0]),
                     verbose=0,
                     callbacks=[watcher],
                     stop=enough,

@@ -5,9 +5,9 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
+from pipelines.cluster_storage import ray_storage
 from pipelines.notice import Notice, installed_notice
 from regproxy.profile import Resources
 from regproxy.train.stop import Stopped
@@ -93,7 +93,7 @@ def _train_on_workers(trial: Trial, index: int, work: Work) -> dict:
         ),
         run_config=ray_train.RunConfig(
             name=f"{trial.cell.data.name}-{trial.cell.name}-{trial.seed}-{trial.identity[:12]}",
-            storage_path=str(ray_storage(trial)),
+            **ray_storage(trial),
             failure_config=ray_train.FailureConfig(max_failures=_RESTARTS, controller_failure_limit=2),
             logging_config=ray_train.LoggingConfig(log_level="ERROR"),
             callbacks=[HeedSigterm()],
@@ -149,8 +149,3 @@ def _train(trial: Trial, index: int, work: Work, notice: Notice) -> dict:
             board.note.remote(index, f"was told to end by a signal; {stop}")
             ray.get(board.give_way.remote(index))
         raise
-
-
-def ray_storage(trial: Trial) -> Path:
-    """Where Ray keeps its own book-keeping, which nobody needs once the trials have ended."""
-    return Path(".ray").absolute() / trial.profile

@@ -18,6 +18,7 @@ from rich.progress import Progress
 from pipelines.ablate import all_trials
 from pipelines.cluster import map_tasks, ray_session
 from pipelines.entry import profile_stage
+from pipelines.exchange import Exchange
 from pipelines.tracking import Mirror
 from regproxy.data.shards import Shards
 from regproxy.eval import metrics
@@ -25,14 +26,17 @@ from regproxy.eval.score import tally_shards
 from regproxy.model.network import load_model
 from regproxy.profile_file import load_profile
 from regproxy.train.context import Context
+from regproxy.train.remote import local_run
 from regproxy.train.trial import RECORD_FORMAT, Trial, source_digest, write_json
 
 
 def evaluate(profile_name: str) -> int:
     """Scores what is missing; returns the exit status, 1 if a score failed."""
-    profile = load_profile(profile_name)
+    profile, exchange = load_profile(profile_name), Exchange.from_environment()
     trials = [trial for trial in all_trials(profile) if trial.finished_record() is not None]
     results = {trial: result_path(trial) for trial in trials}
+    if exchange:
+        exchange.bring_results(profile_name)
     missing = [trial for trial, path in results.items() if not is_scored(trial, path)]
     print(f"{len(trials)} finished runs in profile {profile_name}, {len(missing)} to score")
     errors: dict[str, str] = {}
@@ -40,7 +44,10 @@ def evaluate(profile_name: str) -> int:
         if missing:
             with ray_session(), Progress() as bar:
                 task = bar.add_task("scoring", total=len(missing))
-                for trial, result, error in map_tasks(score, missing, profile.resources):
+                places = exchange.offer(missing) if exchange else missing
+                local = dict(zip(places, missing, strict=True))
+                for place, result, error in map_tasks(score, places, profile.resources):
+                    trial = local[place]
                     bar.advance(task)
                     if error:
                         errors[trial.name] = error
@@ -49,6 +56,8 @@ def evaluate(profile_name: str) -> int:
         for trial, path in results.items():
             if path.exists():
                 mirror.add_result(trial, json.loads(path.read_text()))
+    if exchange:
+        exchange.keep_results(profile_name)
     for name, error in errors.items():
         print(f"scoring {name} failed: {error}", file=sys.stderr)
     print(f"results are in results/{profile_name}/")
@@ -75,6 +84,7 @@ def is_scored(trial: Trial, path: Path) -> bool:
 def score(trial: Trial) -> dict[str, Any]:
     """Returns the result record of a finished run on its validation split."""
     started = time.monotonic()
+    trial = local_run(trial)
     shards = Shards(Path(trial.data_dir), "val")
     model = load_model(trial.run_dir, Context.current().device)
     tally = tally_shards(model, shards, trial.cell, range(len(shards)))

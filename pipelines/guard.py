@@ -3,12 +3,12 @@
 import socket
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 
 import cv2
 
 from regproxy.train.context import Context
-from regproxy.train.loop import NonFiniteLossError, train
+from regproxy.train.loop import NonFiniteLossError
+from regproxy.train.remote import leave_error, train_anywhere
 from regproxy.train.stop import Stopped
 from regproxy.train.trial import Trial
 
@@ -24,15 +24,14 @@ def train_guarded(trial: Trial, *, git_commit: str | None, **hooks: Callable) ->
     """
     cv2.setNumThreads(1)  # the trials are the parallelism
     context = Context.current(**hooks)
-    log = Path(trial.run_dir) / "error.log"
-    log.unlink(missing_ok=True)
+    if context.is_main:
+        leave_error(trial, None)
     try:
-        train(trial, context, git_commit=git_commit)
+        train_anywhere(trial, context, git_commit=git_commit)
     except Stopped:
         raise
     except Exception as error:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text(f"on {socket.gethostname()}\n{traceback.format_exc()}")
+        leave_error(trial, f"on {socket.gethostname()}\n{traceback.format_exc()}")
         if context.world_size > 1 and not isinstance(error, NonFiniteLossError):
             raise
         return f"{type(error).__name__}: {error}"

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.entry import profile_stage
+from pipelines.exchange import Exchange
 from regproxy.data.atomic import replaced_directory
 from regproxy.profile import Profile
 from regproxy.profile_file import load_profile
@@ -36,6 +37,8 @@ def report(profile_name: str) -> int:
         pictures = draw_figures(profile, scores, directory / "figures")
         names = [path.relative_to(directory).as_posix() for path in pictures]
         document = write_report(profile, scores, complexity, directory, figures=names)
+    if exchange := Exchange.from_environment():
+        exchange.keep_report(profile_name)
     show(document, Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH))
     print(
         f"tables are in {out}/tables.md, tables.csv and tables.tex, {len(names)} pictures in {out}/figures/"

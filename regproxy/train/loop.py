@@ -3,7 +3,7 @@
 import math
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,17 @@ class NonFiniteLossError(RuntimeError):
     """The loss is no longer a number; the run stops instead of training on nonsense."""
 
 
-def train(trial: Trial, context: Context, *, git_commit: str | None = None) -> dict[str, Any]:
+def train(
+    trial: Trial,
+    context: Context,
+    *,
+    git_commit: str | None = None,
+    keep: Callable[[Path], None] | None = None,
+) -> dict[str, Any]:
     """Trains a trial to its end, from its last checkpoint if it has one, and returns its run record.
 
-    Leaves `run.json`, `model.safetensors` and `metrics.jsonl` in the trial's directory.
+    Leaves `run.json`, `model.safetensors` and `metrics.jsonl` in the trial's directory. `keep` is called by
+    rank 0 with every new checkpoint.
 
     Raises:
         NonFiniteLossError: the loss became infinite or NaN; names the step and the learning rate.
@@ -116,7 +123,11 @@ def train(trial: Trial, context: Context, *, git_commit: str | None = None) -> d
         elif history:
             history.suspend(done, values)
         if context.is_main and (checkpoint or stop):
-            state.save(checkpoints, step=done, identity=trial.identity, model=model, optimizer=optimizer)
+            saved = state.save(
+                checkpoints, step=done, identity=trial.identity, model=model, optimizer=optimizer
+            )
+            if keep:
+                keep(saved)
         context.wait()
         if stop:
             vote.settle()

@@ -21,8 +21,11 @@ _KEPT = 2  # the newest and the one before, should the newest be broken
 
 def save(
     directory: Path, *, step: int, identity: str, model: nn.Module, optimizer: torch.optim.Optimizer
-) -> None:
-    """Writes the state after `step` steps below `directory` and drops all but the newest checkpoints."""
+) -> Path:
+    """Writes the state after `step` steps below `directory` and drops all but the newest checkpoints.
+
+    Returns where it lies.
+    """
     final = directory / f"step-{step:08d}"
     temporary = directory / f".{final.name}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
@@ -37,15 +40,16 @@ def save(
     os.replace(temporary, final)
     for old in _newest_first(directory)[_KEPT:]:
         shutil.rmtree(old)
+    return final
 
 
 def discard_unusable(directory: Path, identity: str) -> list[str]:
     """Removes checkpoints that are broken or belong to another training; returns a sentence on each."""
     dropped = []
     for path in _newest_first(directory):
-        problem = _problem(path, identity)
-        if problem:
-            dropped.append(f"checkpoint {path} is dropped: {problem}")
+        reason = problem(path, identity)
+        if reason:
+            dropped.append(f"checkpoint {path} is dropped: {reason}")
             shutil.rmtree(path)
     return dropped
 
@@ -72,7 +76,8 @@ def _newest_first(directory: Path) -> list[Path]:
     return sorted(directory.glob("step-*"), reverse=True)
 
 
-def _problem(path: Path, identity: str) -> str | None:
+def problem(path: Path, identity: str) -> str | None:
+    """Returns why a checkpoint cannot be continued by the training of this identity, None if it can."""
     try:
         manifest = json.loads((path / "manifest.json").read_text())
         if manifest["format"] != FORMAT:

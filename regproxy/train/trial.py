@@ -13,7 +13,7 @@ from typing import Any
 
 import regproxy
 from regproxy.config import Cell
-from regproxy.data.shards import manifest_digest
+from regproxy.data.cache import data_digest
 from regproxy.model.pretrained import ensure_weights
 from regproxy.train.state import file_digest
 
@@ -23,7 +23,7 @@ _TRAINING = ("config.py", "data", "model", "train")  # what can change a trained
 
 @dataclass(frozen=True)
 class Trial:
-    """One training to be done: paths are absolute or from the working directory."""
+    """One training to be done: places are URLs, or paths that are absolute or from the working directory."""
 
     profile: str
     cell: Cell
@@ -42,7 +42,7 @@ class Trial:
         parts = (
             self.cell.digest(),
             str(self.seed),
-            manifest_digest(Path(self.data_dir)),
+            data_digest(self.data_dir),
             source_digest(*_TRAINING),
         )
         if self.cell.model.pretrain == "file":  # timm's weights are what their name says, a user's may change
@@ -50,7 +50,7 @@ class Trial:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def finished_record(self) -> dict[str, Any] | None:
-        """Returns run.json if this very trial has finished, else None."""
+        """Returns run.json if this very trial has finished in its local folder, else None."""
         try:
             record = json.loads((Path(self.run_dir) / "run.json").read_text())
         except (OSError, ValueError):
@@ -68,7 +68,7 @@ class Trial:
             "cell": self.cell.to_dict(),
             "seed": self.seed,
             **measured,
-            "data_manifest": manifest_digest(Path(self.data_dir)),
+            "data_manifest": data_digest(self.data_dir),
             "git_commit": git_commit,
             "versions": {
                 "python": platform.python_version(),

@@ -1,0 +1,209 @@
+"""A training whose data and run lie on a storage: it works in a local folder and keeps nothing there.
+
+`<run>/checkpoints/step-00001000/` holds a checkpoint's files and the curves up to it, its manifest written
+last; a finished run is model.safetensors, metrics.jsonl, files.json (their SHA-256) and, last, run.json.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from regproxy.data.cache import cache_dir, fetch, local_data
+from regproxy.data.storage import DamagedError, Storage, StorageError, file_sha256, is_url
+from regproxy.model.pretrained import weights_file
+from regproxy.train import state
+from regproxy.train.context import Context
+from regproxy.train.loop import train
+from regproxy.train.trial import Trial
+
+CHECKPOINTS, HISTORY, INDEX, RECORD = "checkpoints", "metrics.jsonl", "files.json", "run.json"
+RUN_FILES = ("model.safetensors", HISTORY)
+_KEPT = 2  # the newest and the one before, should the newest be broken
+
+
+def train_anywhere(trial: Trial, context: Context, *, git_commit: str | None = None) -> dict[str, Any]:
+    """Trains as `train` does, wherever the trial's data, weights and run lie; raises what `train` raises.
+
+    Raises:
+        StorageError: the storage cannot be read, or the finished run cannot be written.
+    """
+    trial = replace(trial, data_dir=str(local_data(trial.data_dir)), pretrained_dir=str(local_weights(trial)))
+    if not is_url(trial.run_dir):
+        return train(trial, context, git_commit=git_commit)
+    run, scratch = Storage(trial.run_dir), scratch_dir(trial, context.rank)
+    local = replace(trial, run_dir=str(scratch))
+    # The process may have died between the end of its training and that of the upload.
+    record = local.finished_record() if context.is_main else None
+    if not _agreed(int(record is not None), context):
+        bring_checkpoint(run, scratch, trial.identity, context)
+        keep = partial(upload_checkpoint, run=run, history=scratch / HISTORY, note=context.note)
+        record = train(local, context, git_commit=git_commit, keep=keep)
+    if context.is_main and record is not None:
+        upload_run(scratch, run)
+    shutil.rmtree(scratch, ignore_errors=True)
+    return record or {}
+
+
+def scratch_dir(trial: Trial, rank: int) -> Path:
+    """Returns where a worker of a trial works on its node."""
+    return cache_dir() / "runs" / trial.identity / f"rank-{rank}"
+
+
+def local_weights(trial: Trial) -> Path:
+    """Returns a local folder with the weights that the trial starts from; a user's own file stays."""
+    if not is_url(trial.pretrained_dir):
+        return Path(trial.pretrained_dir)
+    folder = cache_dir() / "pretrained"
+    file = weights_file(trial.cell.model, folder)
+    if file is not None and trial.cell.model.pretrain != "file":
+        source = Storage(trial.pretrained_dir)
+        digest = source.read(f"{file.name}.sha256")
+        if digest is None:
+            raise DamagedError(f"{source.url} holds no {file.name}; run ablate to upload it")
+        folder = folder / digest.decode().strip()
+        fetch(source, file.name, folder / file.name, sha256=digest.decode().strip())
+    return folder
+
+
+def bring_checkpoint(run: Storage, scratch: Path, identity: str, context: Context) -> int:
+    """Puts the storage's newest usable checkpoint into the worker's folder; returns its step, 0 for none.
+
+    Unusable ones are removed from the storage, saying so; all workers take the one that rank 0 has taken.
+    """
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    folder, step = run / CHECKPOINTS, 0
+    if context.is_main:
+        for name in reversed(folder.names()):
+            problem = _bring(folder / name, scratch, identity)
+            if problem is None:
+                step = int(name.removeprefix("step-"))
+                break
+            context.note(f"checkpoint {folder.url}/{name} is dropped: {problem}")
+            folder.remove(name)
+    step = _agreed(step, context)
+    if step and not context.is_main:
+        name = f"step-{step:08d}"
+        problem = _bring(folder / name, scratch, identity)
+        if problem:
+            raise DamagedError(f"checkpoint {folder.url}/{name} cannot be used: {problem}")
+    return step
+
+
+def _agreed(value: int, context: Context) -> int:
+    """Returns what rank 0 says to all workers; the others say 0."""
+    own = torch.tensor(value if context.is_main else 0, dtype=torch.int64, device=context.device)
+    return int(context.sum(own))
+
+
+def _bring(source: Storage, scratch: Path, identity: str) -> str | None:
+    """Fetches a checkpoint into a worker's folder; returns None, or why it cannot be used."""
+    name = source.url.rsplit("/", 1)[-1]
+    final = scratch / CHECKPOINTS / name
+    temporary = final.with_name(f".{name}.tmp")
+    content = source.read("manifest.json")
+    if content is None:
+        return "it is incomplete (no manifest.json)"
+    try:
+        manifest = json.loads(content)
+        if manifest["identity"] != identity:
+            return "it belongs to a training with another configuration, data or code"
+        temporary.mkdir(parents=True)
+        for file, digest in manifest["files"].items():
+            source.get(file, temporary / file, sha256=digest)
+        (temporary / "manifest.json").write_bytes(content)
+        problem = state.problem(temporary, identity)
+        if problem is None:
+            shutil.copy(temporary / HISTORY, scratch / HISTORY)
+            os.replace(temporary, final)
+        return problem
+    except (DamagedError, ValueError, KeyError, TypeError, OSError) as error:
+        if isinstance(error, StorageError) and not isinstance(error, DamagedError):
+            raise  # the storage is in trouble, not the checkpoint
+        return str(error)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def upload_checkpoint(path: Path, *, run: Storage, history: Path, note: Callable[[str], None]) -> None:
+    """Copies a local checkpoint with the curves so far; on failure the training goes on, saying so."""
+    folder = run / CHECKPOINTS
+    target = folder / path.name
+    curves = history.read_bytes()
+    manifest = json.loads((path / "manifest.json").read_text())
+    files = {**manifest["files"], HISTORY: hashlib.sha256(curves).hexdigest()}
+    try:
+        target.remove("manifest.json")
+        for name in manifest["files"]:
+            target.put(path / name, name)
+        target.write(HISTORY, curves)
+        target.write("manifest.json", json.dumps({**manifest, "files": files}, indent=1).encode())
+        for old in list(reversed(folder.names()))[_KEPT:]:
+            (folder / old).remove("manifest.json")  # first, so that none is half there with a manifest
+            folder.remove(old)
+    except StorageError as error:
+        note(f"checkpoint {path.name} is not on the storage, the one before counts: {error}")
+
+
+def upload_run(directory: Path, run: Storage) -> None:
+    """Copies a finished run, its record last, and removes the checkpoints that led to it."""
+    run.remove(RECORD)  # of an earlier training, whose files now go
+    for name in RUN_FILES:
+        run.put(directory / name, name)
+    index = {name: file_sha256(directory / name) for name in (*RUN_FILES, RECORD)}
+    run.write(INDEX, json.dumps(index, indent=1).encode())
+    run.put(directory / RECORD, RECORD)
+    with contextlib.suppress(StorageError):  # they would only take room
+        run.remove(CHECKPOINTS)
+
+
+def download_run(run: Storage, directory: Path, identity: str) -> bool:
+    """Brings a finished run of this identity, its record last; returns whether the storage has one.
+
+    Raises:
+        StorageError: the storage cannot be read.
+        DamagedError: the run's files are not those of its index.
+    """
+    try:
+        record, index = (json.loads(run.read(name) or b"null") for name in (RECORD, INDEX))
+    except ValueError:
+        return False
+    if not record or not index or record.get("identity") != identity:
+        return False
+    for name in (*RUN_FILES, RECORD):
+        fetch(run, name, directory / name, sha256=index[name])
+    return True
+
+
+def local_run(trial: Trial) -> Trial:
+    """Returns the trial with a finished run's files and the validation shards on this node."""
+    trial = replace(trial, data_dir=str(local_data(trial.data_dir, ("val",))))
+    if not is_url(trial.run_dir):
+        return trial
+    directory = cache_dir() / "finished" / trial.identity
+    if not download_run(Storage(trial.run_dir), directory, trial.identity):
+        raise DamagedError(f"{trial.run_dir} holds no finished run of this trial; run ablate again")
+    return replace(trial, run_dir=str(directory))
+
+
+def leave_error(trial: Trial, text: str | None) -> None:
+    """Writes the run's error.log, or removes an earlier one."""
+    if is_url(trial.run_dir):
+        with contextlib.suppress(StorageError):  # it may be the very thing that failed
+            run = Storage(trial.run_dir)
+            run.remove("error.log") if text is None else run.write("error.log", text.encode())
+        return
+    log = Path(trial.run_dir) / "error.log"
+    log.unlink(missing_ok=True)
+    if text is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(text)

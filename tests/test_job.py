@@ -1,0 +1,130 @@
+"""`make job`: what is sent, what is refused, and a whole job on a real head of its own."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipelines import job
+from regproxy.parse import ConfigError
+
+ROOT = Path(__file__).parent.parent
+SENT = ("pipelines", "regproxy", "dvc.yaml", ".dvcignore", ".dvc", "pyproject.toml", "Makefile", ".gitignore")
+
+
+def test_a_large_tree_is_refused_naming_its_files(tmp_path: Path) -> None:
+    (tmp_path / "small").write_bytes(b"0" * 10)
+    (tmp_path / "large").write_bytes(b"0" * 3 * 2**20)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/larger").write_bytes(b"0" * 5 * 2**20)
+    assert job.check_size(tmp_path) == 3 * 2**20 + 10
+    with pytest.raises(ConfigError, match=r"has 3\.0 MiB, a job takes 1 MiB; .*: large \(3\.0 MiB\), small"):
+        job.check_size(tmp_path, limit=2**20)
+
+
+def test_cluster_and_storage_must_be_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"RAY_ADDRESS": "", "REGPROXY_STORAGE": ""}.items():
+        monkeypatch.setenv(name, value)
+    assert job.main() == 1
+    assert "error: RAY_ADDRESS is not set" in capsys.readouterr().err
+    monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:1")
+    assert job.main() == 1
+    assert "error: REGPROXY_STORAGE is not set" in capsys.readouterr().err
+
+
+def test_the_job_gets_credentials_and_places_only() -> None:
+    wanted = {"AWS_ACCESS_KEY_ID": "a", "REGPROXY_STORAGE": "s3://b", "MLFLOW_TRACKING_URI": "http://c"}
+    assert job.handed_on({**wanted, "PATH": "/bin", "RAY_ADDRESS": "http://head"}) == wanted
+
+
+def free_ports(number: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(number)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+@pytest.fixture
+def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The dashboard's address of a Ray head on ports of its own; ends exactly what it has started."""
+    gcs, dashboard, agent, client, metrics = free_ports(5)
+    temporary = tmp_path_factory.mktemp("r")
+    bin_dir = Path(sys.executable).parent
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "PYTHONPATH"))}
+    environment |= {"RAY_AUTH_MODE": "disabled", "PATH": f"{bin_dir}{os.pathsep}{os.environ['PATH']}"}
+    options = {
+        "port": gcs,
+        "dashboard-port": dashboard,
+        "dashboard-agent-listen-port": agent,
+        "ray-client-server-port": client,
+        "metrics-export-port": metrics,
+        "num-cpus": 2,
+        "temp-dir": temporary,
+    }
+    command = [str(bin_dir / "ray"), "start", "--head", "--block", "--disable-usage-stats"]
+    process = subprocess.Popen(
+        [*command, *(f"--{name}={value}" for name, value in options.items())],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    address, deadline = f"http://127.0.0.1:{dashboard}", time.monotonic() + 120
+    try:
+        while True:
+            try:
+                urllib.request.urlopen(f"{address}/api/version", timeout=5).close()
+                break
+            except OSError:
+                assert process.poll() is None and time.monotonic() < deadline, "the head did not start"
+                time.sleep(0.5)
+        yield address
+    finally:
+        ours = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+        for each in ours:
+            if each.is_running():
+                each.send_signal(signal.SIGKILL)
+        process.wait()
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@pytest.mark.soak
+def test_a_job_leaves_its_report_here(head: str, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    ignore = shutil.ignore_patterns("__pycache__", "tmp", "cache")
+    for name in SENT:
+        source = ROOT / name
+        shutil.copytree(source, tree / name, ignore=ignore) if source.is_dir() else shutil.copy(source, tree)
+    (tree / "params.yaml").write_text("profiles: [smoke]\n")
+    environment = {
+        **os.environ,
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_ADDRESS": head,
+        "REGPROXY_STORAGE": (tmp_path / "store").as_uri(),
+        "REGPROXY_CACHE": str(tmp_path / "cache"),
+        "PYTHONPATH": str(tree),
+    }
+    command = [sys.executable, "-m", "pipelines.job"]
+    done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
+    assert "8 trials in profile smoke: 0 finished, 8 to train" in done.stdout
+    assert "RegProxy 4x4" in (tree / "reports/smoke/tables.md").read_text()
+    results = [json.loads(path.read_text()) for path in tree.glob("results/smoke/*/*/*.json")]
+    assert len(results) == 8
+    assert not (tree / "runs").exists()

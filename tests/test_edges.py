@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from pipelines import ablate, prepare
+from pipelines.board import News
 from pipelines.display import GridDisplay, clock
 from pipelines.tracking import Mirror, flatten
 from regproxy.train.context import Context, Progress
@@ -24,16 +25,20 @@ def progress(step: int) -> Progress:
 @pytest.mark.parametrize("terminal", [True, False])
 def test_display_shows_running_and_ended_trials(make_trial: MakeTrial, terminal: bool) -> None:
     text = io.StringIO()
-    console = Console(file=text, force_terminal=terminal, width=120)
+    console = Console(file=text, force_terminal=terminal, width=140)
     trials = [make_trial(), make_trial(seed=1), make_trial(seed=2)]
     with GridDisplay(trials, already_finished=2, console=console) as display:
-        display.update({0: progress(40), 1: progress(10)}, [(1, "goes on from step 5")])
+        newest = {0: progress(40), 1: progress(10)}
+        hosts = {0: ["near"], 1: ["far", "far", "farther"], 2: ["near"]}
+        display.update(News(newest, hosts, [(1, "goes on from step 5"), (None, "all is well")]))
         display.end(0, None)
         display.end(2, "ValueError: [no] markup")
     shown = text.getvalue()
     assert "[3/5] ade20k/region-4x4/0 trained, loss 0.5000" in shown
     assert "[4/5] ade20k/region-4x4/2 FAILED: ValueError: [no] markup" in shown
     assert "  ade20k/region-4x4/1: goes on from step 5" in shown
+    assert "all is well" in shown
+    assert ("far farther" in shown and "starting" in shown) == terminal
     assert ("10/100" in shown and "1:01" in shown and "25.00" in shown) == terminal
 
 

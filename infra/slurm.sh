@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# The paper on a Slurm cluster: a Ray cluster on the allocation's nodes, the pipeline on top. Run `make setup` and
+# fill in infra/cluster.env once, on a file system that all nodes share; then, from the root of the repository:
+#   sbatch infra/slurm.sh
+#   sbatch --nodes=2 --partition=a100 infra/slurm.sh     # any flag of sbatch's wins over those below
+# Five minutes before its time is up the job puts itself back into the queue, and goes on from the newest
+# checkpoints when it is let in again; so it does where Slurm pre-empts it.
+#SBATCH --job-name=regproxy
+#SBATCH --nodes=8
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=64
+#SBATCH --gpus-per-node=8
+#SBATCH --exclusive
+#SBATCH --time=24:00:00
+#SBATCH --requeue
+#SBATCH --signal=B:USR1@300
+#SBATCH --open-mode=append
+#SBATCH --output=regproxy-%j.log
+set -euo pipefail
+cd "$SLURM_SUBMIT_DIR"
+
+if [[ -f infra/cluster.env ]]; then
+  set -a
+  # shellcheck source=/dev/null
+  . infra/cluster.env
+  set +a
+fi
+export RAY_AUTH_MODE=token
+export RAY_AUTH_TOKEN="${RAY_AUTH_TOKEN:-$(openssl rand -hex 32)}" # srun hands it on in the environment
+export PATH="$PWD/.venv/bin:$PATH"
+export RAY_USAGE_STATS_ENABLED=0
+
+stop() { # ends what runs in the background, and waits for it: the pipeline, then Ray on every node
+  trap '' USR1 TERM
+  for process in "${pipeline:-}" "${workers:-}" "${head:-}"; do
+    if [[ -n "$process" ]]; then
+      kill "$process" 2>/dev/null || true
+      wait "$process" 2>/dev/null || true
+    fi
+  done
+}
+requeue() { # time is nearly up
+  echo "time is nearly up, back into the queue"
+  stop
+  trap - EXIT
+  scontrol requeue "$SLURM_JOB_ID"
+  exit 0
+}
+trap stop EXIT
+trap requeue USR1
+trap 'echo "stopped from outside"; exit 143' TERM # Slurm requeues by itself what it pre-empts
+
+mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+address="$(srun --overlap --nodes=1 --ntasks=1 --nodelist="${nodes[0]}" hostname --ip-address | awk '{print $1}')"
+port=$((20000 + SLURM_JOB_ID % 10000)) # jobs that share a head's node do not meet
+size=(--num-cpus="$SLURM_CPUS_PER_TASK" --num-gpus="${SLURM_GPUS_ON_NODE:-0}")
+
+srun --overlap --nodes=1 --ntasks=1 --nodelist="${nodes[0]}" \
+  ray start --head --node-ip-address="$address" --port="$port" "${size[@]}" --block &
+head=$!
+for attempt in {1..60}; do
+  if ray health-check --address "$address:$port" >/dev/null 2>&1; then break; fi
+  if ((attempt == 60)) || ! kill -0 "$head" 2>/dev/null; then
+    echo "error: Ray's head on ${nodes[0]} does not answer at $address:$port" >&2
+    exit 1
+  fi
+  sleep 2
+done
+if ((${#nodes[@]} > 1)); then
+  others="$(IFS=,; echo "${nodes[*]:1}")"
+  srun --overlap --nodes=$((${#nodes[@]} - 1)) --ntasks-per-node=1 --nodelist="$others" \
+    ray start --address="$address:$port" "${size[@]}" --block &
+  workers=$!
+fi
+
+export RAY_ADDRESS="$address:$port"
+alive='import ray; ray.init(logging_level="ERROR"); print(sum(node["Alive"] for node in ray.nodes()))'
+until [[ "$(python -c "$alive")" -ge "${#nodes[@]}" ]]; do sleep 5; done # trials are counted by what is there
+echo "Ray runs on ${#nodes[@]} nodes"
+
+make cluster-repro &
+pipeline=$!
+wait "$pipeline"

@@ -60,7 +60,7 @@ def test_imports_point_one_way(path: Path) -> None:
         assert not module.startswith("pipelines"), f"the library must not import {module}"
 
 
-@pytest.mark.parametrize(("library", "owner"), [("ray", "cluster"), ("mlflow", "tracking")])
+@pytest.mark.parametrize(("library", "owner"), [("ray", "cluster"), ("mlflow", "tracking_store")])
 def test_each_edge_library_has_one_door(library: str, owner: str) -> None:
     users = {path.name for path in SOURCES if any(m.split(".")[0] == library for m in imports(path))}
     assert users and all(name.startswith(owner) for name in users), f"{library} is imported by {users}"

@@ -3,9 +3,11 @@ PYTHON ?= python3
 DEVICE ?= cpu
 VENV := .venv
 STAMP := $(VENV)/.installed
+DEV_STAMP := $(VENV)/.installed-dev
+PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --no-compile --constraint requirements.lock
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: help setup repro test soak bench job cluster-repro lint format mlflow lock clean
+.PHONY: help setup setup-dev repro test soak bench job cluster-repro lint format mlflow lock clean
 
 help:
 	@echo "make repro   run the pipeline for the profiles in params.yaml (default: the demo, minutes on 2 cores)"
@@ -15,26 +17,35 @@ help:
 	@echo "make lint    check style;  make format  apply it"
 	@echo "make mlflow  open MLflow on http://localhost:5000"
 	@echo "make job     run the pipeline on the cluster at RAY_ADDRESS, files on REGPROXY_STORAGE"
-	@echo "make setup   only create .venv with the locked dependencies"
+	@echo "make setup   only create .venv with the locked dependencies (setup-dev: and what tests need)"
 
 setup: $(STAMP)
 
-# torch comes first: packages that depend on it would otherwise fetch a build of their own choice.
+setup-dev: $(DEV_STAMP)
+
+# torch comes first: packages that depend on it would otherwise fetch a build of their own choice. Bytecode is
+# made on all cores, pip would use one.
 $(STAMP): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: $(PYTHON) is older than Python 3.11; call make PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint requirements.lock torch
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'
+	$(PIP) torch
+	$(PIP) --editable .
+	@$(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true
+	@touch $@
+
+$(DEV_STAMP): $(STAMP)
+	$(PIP) --editable '.[dev]'
+	@$(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@
 
 repro: setup
 	$(RUN) dvc repro
 
-test: setup
+test: setup-dev
 	$(RUN) python -m pytest
 
-soak: setup
+soak: setup-dev
 	$(RUN) python -m pytest -m soak
 
 bench: setup
@@ -48,10 +59,10 @@ cluster-repro:
 	@test -e .git || python -m dvc config --local core.no_scm true
 	python -m dvc repro
 
-lint: setup
+lint: setup-dev
 	$(RUN) ruff check . && $(RUN) ruff format --check .
 
-format: setup
+format: setup-dev
 	$(RUN) ruff check --fix . && $(RUN) ruff format .
 
 mlflow: setup

@@ -41,6 +41,9 @@ def evaluate(profile_name: str) -> int:
     print(f"{len(trials)} finished runs in profile {profile_name}, {len(missing)} to score")
     errors: dict[str, str] = {}
     with Mirror(profile_name) as mirror:
+        for trial, path in results.items():
+            if trial not in missing:
+                mirror.add_result(trial, json.loads(path.read_text()))
         if missing:
             with ray_session(), Progress() as bar:
                 task = bar.add_task("scoring", total=len(missing))
@@ -53,9 +56,7 @@ def evaluate(profile_name: str) -> int:
                         errors[trial.name] = error
                     else:
                         write_json(results[trial], result)
-        for trial, path in results.items():
-            if path.exists():
-                mirror.add_result(trial, json.loads(path.read_text()))
+                        mirror.add_result(trial, result)
     if exchange:
         exchange.keep_results(profile_name)
     for name, error in errors.items():

@@ -95,13 +95,12 @@ class Store:
         with _turn():
             self._mirror_run(trial)
             run_id = self._finished[self._experiment(trial)][trial.identity]
-            if self._client.get_run(run_id).data.tags.get(_RESULT_TAG) == result["identity"]:
+            there = self._client.get_run(run_id).data
+            if there.tags.get(_RESULT_TAG) == result["identity"]:
                 return
             step = result.get("steps", 0)
             scores = {
-                name: value
-                for name, value in scores_of(result).items()
-                if (value, step) not in self._points(run_id, name)
+                name: value for name, value in scores_of(result).items() if there.metrics.get(name) != value
             }
             now = time.time_ns() // 10**6
             self._client.log_batch(
@@ -147,10 +146,7 @@ class Store:
         self._finished[experiment][tag] = run_id
 
     def _steps(self, run_id: str, key: str) -> set[int]:
-        return {step for _, step in self._points(run_id, key)}
-
-    def _points(self, run_id: str, key: str) -> set[tuple[float, int]]:
-        return {(metric.value, metric.step) for metric in self._client.get_metric_history(run_id, key)}
+        return {metric.step for metric in self._client.get_metric_history(run_id, key)}
 
 
 def scores_of(result: dict[str, Any]) -> dict[str, float]:

@@ -103,9 +103,8 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-@pytest.mark.soak
-def test_a_job_leaves_its_report_here(head: str, tmp_path: Path) -> None:
-    tree = tmp_path / "tree"
+def run_job(tree: Path, head: str, storage: str) -> str:
+    """Submits the smoke profile from a copy of the sources; returns what the user sees."""
     tree.mkdir()
     ignore = shutil.ignore_patterns("__pycache__", "tmp", "cache")
     for name in SENT:
@@ -116,15 +115,27 @@ def test_a_job_leaves_its_report_here(head: str, tmp_path: Path) -> None:
         **os.environ,
         "RAY_AUTH_MODE": "disabled",
         "RAY_ADDRESS": head,
-        "REGPROXY_STORAGE": (tmp_path / "store").as_uri(),
-        "REGPROXY_CACHE": str(tmp_path / "cache"),
+        "REGPROXY_STORAGE": storage,
+        "REGPROXY_CACHE": f"{tree}-cache",
         "PYTHONPATH": str(tree),
     }
     command = [sys.executable, "-m", "pipelines.job"]
     done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
-    assert "8 trials in profile smoke: 0 finished, 8 to train" in done.stdout
-    assert "RegProxy 4x4" in (tree / "reports/smoke/tables.md").read_text()
-    results = [json.loads(path.read_text()) for path in tree.glob("results/smoke/*/*/*.json")]
-    assert len(results) == 8
-    assert not (tree / "runs").exists()
+    return done.stdout
+
+
+def results(tree: Path) -> dict[str, dict]:
+    files = tree.glob("results/smoke/*/*/*.json")
+    return {str(path.relative_to(tree)): json.loads(path.read_text()) for path in files}
+
+
+@pytest.mark.soak
+def test_a_job_leaves_its_report_here_and_its_runs_on_the_storage(head: str, tmp_path: Path) -> None:
+    first, second, storage = tmp_path / "first", tmp_path / "second", (tmp_path / "store").as_uri()
+    assert "8 trials in profile smoke: 0 finished, 8 to train" in run_job(first, head, storage)
+    assert "RegProxy 4x4" in (first / "reports/smoke/tables.md").read_text()
+    assert len(list(first.glob("results/smoke/*/*/*.json"))) == 8
+    assert not (first / "runs").exists()
+    assert "8 trials in profile smoke: 8 finished, 0 to train" in run_job(second, head, storage)
+    assert results(first) == results(second)

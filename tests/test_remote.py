@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from test_training import assert_same_run
+from workers import train_together
 
 from pipelines.exchange import Exchange
 from regproxy.data import storage
@@ -167,3 +168,18 @@ def test_a_run_of_another_recipe_is_not_brought(exchange, make_trial: MakeTrial,
     assert record["identity"] == trial.identity
     assert not download_run(Storage(place.run_dir), tmp_path / "elsewhere", other.identity)
     assert dataclasses.replace(trial, run_dir=str(tmp_path / "elsewhere")).finished_record() is None
+
+
+@pytest.mark.soak
+def test_two_workers_go_on_elsewhere(exchange, make_trial: MakeTrial, tmp_path: Path) -> None:
+    """Told to stop, both leave one checkpoint on the storage; on another node both take it."""
+    whole, trial = make_trial(run="whole"), make_trial()
+    train_together(whole, 2)
+    (place,) = exchange.offer([trial])
+    assert train_together(place, 2, told=2) == [3, 3]
+    other_node(tmp_path)
+    assert train_together(place, 2) == [None, None]
+    exchange.bring_finished([trial])
+    assert trial.finished_record()["resumed_at_step"] == 3
+    assert trial.finished_record()["workers"] == 2
+    assert_same_run(whole, trial)

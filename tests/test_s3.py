@@ -173,7 +173,7 @@ train_anywhere(pickle.load(open(sys.argv[1], "rb")), Context())
 """
 
 
-@pytest.mark.parametrize("file", ["model.safetensors"])
+@pytest.mark.parametrize("file", ["model.safetensors", "manifest.json"])
 def test_killed_amid_an_upload_another_node_ends_in_the_same_bits(
     store: Storage, faulty: Faulty, make_trial: Callable[..., Trial], tmp_path: Path, file: str
 ) -> None:

@@ -1,5 +1,6 @@
 """Trainings on several workers without a cluster: plain processes that meet in a file."""
 
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -7,7 +8,7 @@ import torch
 from torch import distributed, multiprocessing
 
 from regproxy.train.context import Context
-from regproxy.train.loop import train
+from regproxy.train.remote import train_anywhere
 from regproxy.train.stop import Stopped
 from regproxy.train.trial import Trial
 
@@ -17,14 +18,10 @@ def train_together(trial: Trial, workers: int, *, told: int | None = None) -> li
 
     Returns the step after which each stopped, None for one that came to the end.
     """
-    place = Path(trial.run_dir)
-    place.mkdir(parents=True, exist_ok=True)
-    meeting = place / "meeting"
-    meeting.unlink(missing_ok=True)
     queue = multiprocessing.get_context("spawn").SimpleQueue()
-    arguments = (workers, trial, told, str(meeting), queue)
-    multiprocessing.start_processes(_work, arguments, nprocs=workers, start_method="spawn")
-    meeting.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as place:
+        arguments = (workers, trial, told, str(Path(place) / "meeting"), queue)
+        multiprocessing.start_processes(_work, arguments, nprocs=workers, start_method="spawn")
     return [queue.get() for _ in range(workers)]
 
 
@@ -40,7 +37,7 @@ def _work(rank: int, workers: int, trial: Trial, told: int | None, meeting: str,
         return rank == workers - 1 and told is not None and made >= told
 
     try:
-        train(trial, Context.current(stopping=stopping))
+        train_anywhere(trial, Context.current(stopping=stopping))
         queue.put(None)
     except Stopped as stop:
         queue.put(stop.step)

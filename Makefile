@@ -54,10 +54,14 @@ bench: setup
 job: setup
 	$(RUN) python -m pipelines.job
 
-# Runs on a cluster, with the interpreter that is there. A job's copy of the tree is no git repository.
+# Runs on a cluster, with the interpreter that is there. Ray gives jobs of the same sources one folder in common, so
+# each works in a copy of its own, which is no git repository; what it makes is on the storage.
 cluster-repro:
-	@test -e .git || python -m dvc config --local core.no_scm true
-	python -m dvc repro
+	@if test -e .git; then exec python -m dvc repro; fi; \
+	  test -n "$$REGPROXY_STORAGE" || \
+	    { echo "error: REGPROXY_STORAGE is not set, the job's results would be lost; give a URL such as s3://bucket/folder" >&2; exit 1; }; \
+	  own=$$(mktemp -d) && trap 'rm -rf "$$own"' EXIT INT TERM && cp -R . "$$own" && cd "$$own" && \
+	  python -m dvc config --local core.no_scm true && python -m dvc repro
 
 lint: setup-dev
 	$(RUN) ruff check . && $(RUN) ruff format --check .

@@ -67,10 +67,12 @@ def shown(value: Any) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def in_turns(variants: Mapping[str, Call], rounds: int, settings: Settings) -> list[dict[str, float]]:
-    """Calls the variants one after the other, `rounds` times after two unmeasured; returns seconds a call."""
+def in_turns(
+    variants: Mapping[str, Call], rounds: int, settings: Settings, *, unmeasured: int = 2
+) -> list[dict[str, float]]:
+    """Calls the variants one after the other, `rounds` times after the unmeasured; returns seconds a call."""
     turns = []
-    for _ in range(rounds + 2):
+    for _ in range(rounds + unmeasured):
         turn = {}
         for name, call in variants.items():
             _synchronise(settings)
@@ -79,7 +81,7 @@ def in_turns(variants: Mapping[str, Call], rounds: int, settings: Settings) -> l
             _synchronise(settings)
             turn[name] = time.perf_counter() - start
         turns.append(turn)
-    return turns[2:]
+    return turns[unmeasured:]
 
 
 def milliseconds(turns: list[dict[str, float]], name: str) -> float:
@@ -133,15 +135,26 @@ def machine(settings: Settings) -> dict[str, Any]:
         **asdict(settings),
         "device name": name,
         "cores": os.cpu_count(),
+        "bf16": "in hardware" if has_bf16(settings) else "emulated",
         "python": platform.python_version(),
         "torch": torch.__version__,
         "date": time.strftime("%Y-%m-%d"),
     }
 
 
+def has_bf16(settings: Settings) -> bool:
+    """Whether the device has bf16 arithmetic; a CPU without emulates it, dozens of times slower."""
+    flags = {word for line in _processor_lines("flags") for word in line.split()}
+    return settings.on_cuda or bool(flags & {"avx512_bf16", "amx_bf16"})
+
+
 def _processor() -> str:
+    return next(iter(_processor_lines("model name")), "unknown")
+
+
+def _processor_lines(name: str) -> list[str]:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
+    return [line.split(":")[1].strip() for line in lines if line.startswith(name)]
 
 
 def settings_of(description: str) -> Settings:

@@ -2,11 +2,12 @@
 
 import json
 import re
-import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
+import kubernetes_validate
 import pytest
 import ray.autoscaler
 import yaml
@@ -72,6 +73,15 @@ def test_the_ray_job_is_whole() -> None:
     assert len({pod["containers"][0]["image"] for pod in pods().values()}) == 1
 
 
+@pytest.mark.parametrize("name", sorted(pods()))
+def test_pods_have_kubernetes_schema(name: str) -> None:
+    spec = pods()[name]
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+    kubernetes_validate.validate(pod, "1.34", strict=True)
+    with pytest.raises(kubernetes_validate.ValidationError, match="tolerationz"):
+        kubernetes_validate.validate({**pod, "spec": {**spec, "tolerationz": []}}, "1.34", strict=True)
+
+
 def test_secrets_are_those_that_the_comment_creates() -> None:
     text = (INFRA / "kuberay.yaml").read_text()
     created = set(re.findall(r"create secret generic (\S+)", text))
@@ -125,11 +135,10 @@ def test_requirements_are_pinned_and_agree_with_the_lock(file: str) -> None:
         assert PINNED.get(name.lower(), version) == version
 
 
-def test_the_slurm_script_is_a_script(tmp_path: Path) -> None:
+def test_the_slurm_script_is_a_script() -> None:
     script = INFRA / "slurm.sh"
     subprocess.run(["bash", "-n", str(script)], check=True)
-    if shutil.which("shellcheck"):
-        subprocess.run(["shellcheck", str(script)], check=True)
+    subprocess.run([str(Path(sys.executable).parent / "shellcheck"), str(script)], check=True)
     text = script.read_text()
     called = set(re.findall(r"^make ([a-z-]+)", text, flags=re.M))
     assert called and called <= targets()

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from regproxy.parse import ConfigError, parse
+from regproxy.parse import ConfigError, check_range, parse
 
 IGNORE_LABEL = 255
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -54,8 +54,7 @@ class ModelConfig:
             missing = [name for name, value in own.items() if value is None]
             if missing:
                 raise ConfigError(f"head regproxy needs {' and '.join(missing)}")
-            if min(self.region) < 1:
-                raise ConfigError(f"region {list(self.region)} is not allowed, both sizes must be 1 or more")
+            check_range(self, "region", low=1)
         else:
             given = [name for name, value in own.items() if value is not None]
             if given:
@@ -91,7 +90,7 @@ class Recipe:
     region_loss: Literal["none", "homogeneity", "as_printed"] = "none"  # supplement, Table 4
     region_loss_weight: float = 0.1
     ratio_range: tuple[float, float] = (0.5, 2.0)
-    max_class_share: float = 0.75  # of a crop's valid pixels
+    max_class_share: float = 0.75  # of a crop's valid pixels; 1 takes any crop
     flip_probability: float = 0.5
     photometric: bool = True
     image_mean: tuple[float, float, float] = IMAGENET_MEAN  # RGB, 0..255
@@ -104,10 +103,13 @@ class Recipe:
     checkpoint_every: int = 2000
 
     def __post_init__(self) -> None:
-        counts = ("steps", "batch_size", "accumulate", "log_every", "checkpoint_every")
-        for name in counts:
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} {getattr(self, name)} is not allowed, it must be 1 or more")
+        counts = ("steps", "batch_size", "accumulate", "log_every", "validate_every", "checkpoint_every")
+        check_range(self, *counts, "crop", "scale", "cosine_periods", low=1)
+        check_range(self, "learning_rate", "eps", "weight_decay", "region_loss_weight", low=0)
+        check_range(self, "warmup_steps", "loader_workers", low=0)
+        check_range(self, "betas", "warmup_ratio", "flip_probability", "max_class_share", low=0, high=1)
+        if min(self.image_std) <= 0:
+            raise ConfigError(f"image_std {list(self.image_std)} is not allowed, each must be above 0")
         if self.batch_size % self.accumulate:
             raise ConfigError(f"accumulate {self.accumulate} does not divide batch_size {self.batch_size}")
         low, high = self.ratio_range
@@ -134,6 +136,7 @@ class Evaluation:
     multi_scale_ratios: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        check_range(self, "scale", low=1)
         if any(s < 1 or s > w for s, w in zip(self.stride, self.window, strict=True)):
             raise ConfigError(
                 f"stride {list(self.stride)} is not allowed, it must be between 1 and the window "

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -100,3 +101,16 @@ def _convert_scalar(hint: type, value: object, where: str) -> Any:
         got = f"{type(value).__name__} {value!r}"
         raise ConfigError(f"{where}: expected {hint.__name__}, got {got}{hint_text}")
     return value
+
+
+def check_range(config: Any, *names: str, low: float, high: float = math.inf) -> None:
+    """Raises ConfigError unless the named fields, numbers, None or tuples of numbers, lie in a range."""
+    for name in names:
+        value = getattr(config, name)
+        numbers = value if isinstance(value, tuple) else (value,)
+        if not all(
+            low <= number <= high and abs(number) < math.inf for number in numbers if number is not None
+        ):
+            shown = list(value) if isinstance(value, tuple) else value
+            allowed = f"{low} or more" if high == math.inf else f"between {low} and {high}"
+            raise ConfigError(f"{name} {shown} is not allowed, it must be {allowed}")

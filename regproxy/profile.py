@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from regproxy.config import Backbone, Cell, DataConfig
-from regproxy.parse import ConfigError
+from regproxy.parse import ConfigError, check_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +17,10 @@ class Resources:
     workers: int = 1
     cpus: int = 1
     gpus: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_range(self, "workers", "cpus", low=1)
+        check_range(self, "gpus", low=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +95,9 @@ class Pictures:
 
     cells: tuple[str, ...]
     num_images: int = 2
+
+    def __post_init__(self) -> None:
+        check_range(self, "num_images", low=1)
 
 
 @dataclass(frozen=True, kw_only=True)

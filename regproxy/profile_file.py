@@ -13,7 +13,7 @@ import yaml
 
 from regproxy.config import Cell, DataConfig, Evaluation, ModelConfig, Recipe
 from regproxy.data.datasets import FORMATS, resolve_classes
-from regproxy.parse import ConfigError, choose, parse
+from regproxy.parse import ConfigError, check_range, choose, parse
 from regproxy.profile import Architecture, Demo, Pictures, Profile, Resources, Row, Table, Trend
 
 
@@ -88,6 +88,7 @@ class _File:
         empty = [name for name in ("seeds", "datasets", "cells") if not getattr(self, name)]
         if empty:
             raise ConfigError(f"{' and '.join(empty)} must not be empty")
+        check_range(self, "seeds", low=0)
         if len(set(self.seeds)) != len(self.seeds):
             raise ConfigError(f"seeds {list(self.seeds)} repeat, each may stand once")
 

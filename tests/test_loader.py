@@ -59,7 +59,7 @@ def test_batches_hold_the_samples_of_the_order(shards: Shards) -> None:
         ratio_range=(1.0, 1.0),
         flip_probability=0.0,
         photometric=False,
-        max_class_share=2.0,
+        max_class_share=1.0,
     )
     for step, batch in enumerate(micro_batches(shards, still, 5)):
         for place, sample in enumerate(global_batch(5, step, len(shards), still.batch_size)):

@@ -63,7 +63,7 @@ def test_image_and_label_move_together() -> None:
     """A picture whose colour is its label still is after resizing, cropping and flipping."""
     label = np.kron(np.arange(12, dtype=np.uint8).reshape(3, 4), np.ones((40, 40), np.uint8))
     image = np.repeat(label[..., None] * 20, 3, axis=2)
-    recipe = Recipe(steps=1, crop=(64, 64), scale=(512, 120), photometric=False, max_class_share=1.1)
+    recipe = Recipe(steps=1, crop=(64, 64), scale=(512, 120), photometric=False, max_class_share=1.0)
     for view, view_label in views((image, label), recipe):
         agree = np.abs(view[..., 0].astype(int) - view_label * 20) <= 1
         assert agree.mean() > 0.85  # all but the blended edges
@@ -90,6 +90,15 @@ def test_crop_is_redrawn_while_one_class_fills_it() -> None:
         [largest_class_share(label[:, left : left + 64]) < 0.75 for left in range(577)]
     )
     assert mixed == pytest.approx(1 - (1 - once) ** 11, abs=0.08)
+
+
+def test_a_share_of_one_takes_the_first_crop() -> None:
+    label = np.zeros((64, 640), np.uint8)
+    recipe = Recipe(steps=1, crop=(64, 64), scale=(640, 64), max_class_share=1.0)
+    generator, again = augmentation_generator(1, 0, 0), augmentation_generator(1, 0, 0)
+    top, left = (int(again.integers(rest + 1)) for rest in (0, 576))
+    window = random_window(label, recipe, generator)
+    assert window == (slice(top, top + 64), slice(left, left + 64))
 
 
 @pytest.mark.parametrize("source", [(100, 130), (97, 256), (512, 683), (333, 1)])

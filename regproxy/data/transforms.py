@@ -48,7 +48,9 @@ def random_window(label: np.ndarray, recipe: Recipe, generator: np.random.Genera
         top = int(generator.integers(label.shape[0] - height + 1))
         left = int(generator.integers(label.shape[1] - width + 1))
         window = (slice(top, top + height), slice(left, left + width))
-        if attempt == _CROP_TRIES or largest_class_share(label[window]) < recipe.max_class_share:
+        if attempt == _CROP_TRIES or recipe.max_class_share == 1:
+            break
+        if largest_class_share(label[window]) < recipe.max_class_share:
             break
     return window
 

@@ -14,7 +14,7 @@ from statistics import median
 import torch
 
 from benchmarks.measure import Section, Settings, in_turns, main, milliseconds
-from benchmarks.scenes import HEIGHT, WIDTH, encoded_pairs
+from benchmarks.scenes import HEIGHT, WIDTH, encoded_pairs, prepared
 from benchmarks.train_step import train_step
 from regproxy.config import Recipe
 from regproxy.data.loader import micro_batches
@@ -29,23 +29,24 @@ def scene_shards(directory: Path, count: int = 32) -> Shards:
     splits = {}
     for split in ("train", "val"):
         with closing(ShardWriter(directory, split=split, classes=CLASSES)) as writer:
-            for index, (jpeg, png) in enumerate(encoded_pairs(count if split == "train" else 1)):
-                writer.write(Record(f"{index}", jpeg, png, HEIGHT, WIDTH))
+            for index, pair in enumerate(encoded_pairs(count if split == "train" else 1)):
+                writer.write(Record(f"{index}", *prepared(pair), HEIGHT, WIDTH))
             splits[split] = writer.finish()
     write_manifest(directory, classes=CLASSES, splits=splits)
     return Shards(directory, "train")
 
 
 def loader_speed(shards: Shards, workers: int, batches: int) -> float:
-    """Returns crops a second, once the processes run."""
+    """Returns crops a second, while the processes run: neither their start nor their end is timed."""
+    ahead = 12  # processes have started and what they made beforehand is taken
     recipe = Recipe(
-        steps=batches + 12, batch_size=8, crop=(512, 512), scale=(2048, 512), loader_workers=workers
+        steps=batches + 2 * ahead, batch_size=8, crop=(512, 512), scale=(2048, 512), loader_workers=workers
     )
     stream = micro_batches(shards, recipe, 0)
-    for _ in range(12):  # processes have started and what they made beforehand is taken
+    for _ in range(ahead):
         next(stream)
     start = time.perf_counter()
-    count = sum(len(batch.labels) for batch in stream)
+    count = sum(len(next(stream).labels) for _ in range(batches))
     return count / (time.perf_counter() - start)
 
 

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 
+from regproxy.data.convert import encode_label
 from regproxy.data.scenes import draw_scene
 
 HEIGHT, WIDTH = 512, 683  # the common size of ADE20K
@@ -19,3 +20,9 @@ def encoded_pairs(count: int) -> list[tuple[bytes, bytes]]:
         _, png = cv2.imencode(".png", label)
         pairs.append((jpeg.tobytes(), png.tobytes()))
     return pairs
+
+
+def prepared(pair: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    """Returns the pair as shards hold it: the same JPEG, the label encoded anew by the preparation."""
+    jpeg, png = pair
+    return jpeg, encode_label(cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED))

@@ -52,6 +52,16 @@ def test_resumed_batches_are_the_rest(shards: Shards, first_step: int) -> None:
         assert_equal(one, two)
 
 
+def test_worker_processes_give_the_same_batches_to_keep(shards: Shards) -> None:
+    """More micro-batches than there are slots to write them to, all of them kept."""
+    alone = list(micro_batches(shards, dataclasses.replace(RECIPE, accumulate=2), 3))
+    recipe = dataclasses.replace(RECIPE, accumulate=2, loader_workers=2)
+    together = list(micro_batches(shards, recipe, 3))
+    assert len(together) == len(alone) == 12
+    for one, two in zip(together, alone, strict=True):
+        assert_equal(one, two)
+
+
 def test_batches_hold_the_samples_of_the_order(shards: Shards) -> None:
     still = dataclasses.replace(
         RECIPE,

@@ -21,7 +21,7 @@ from regproxy.data.atomic import replaced_directory
 from regproxy.data.datasets import SPLITS, DataError, Pair, find_pairs, label_table
 from regproxy.data.shards import MANIFEST, Record, ShardWriter, write_manifest
 
-__all__ = ["DataError", "convert_pair", "prepare", "read_label"]
+__all__ = ["DataError", "convert_pair", "encode_label", "prepare", "read_label"]
 
 # Label maps are flat: without row filters they are written and, what counts in training, read fastest.
 _LABEL_PNG = (cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE, cv2.IMWRITE_PNG_COMPRESSION, 3)
@@ -94,8 +94,13 @@ def convert_pair(pair: Pair, *, table: np.ndarray) -> Record | list[str]:
         problems.append(f"{pair.label}: the image is {sizes} the label (width x height), they must be equal")
     if problems:
         return problems
+    return Record(pair.id, image_bytes, encode_label(label), *label.shape)
+
+
+def encode_label(label: np.ndarray) -> bytes:
+    """Returns train ids, uint8 (H, W), as the PNG that shards hold."""
     _, encoded = cv2.imencode(".png", label, _LABEL_PNG)
-    return Record(pair.id, image_bytes, encoded.tobytes(), *label.shape)
+    return encoded.tobytes()
 
 
 def _decode_image(encoded: bytes) -> np.ndarray:

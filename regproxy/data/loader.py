@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +14,8 @@ from regproxy.config import Recipe
 from regproxy.data.order import augmentation_generator, positions, sample_at
 from regproxy.data.shards import Shards
 from regproxy.data.transforms import augment, pad
+
+_PREFETCH = 2  # micro-batches that each worker process makes beforehand
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,14 @@ class Batch:
     labels: Tensor
     sizes: Tensor | None
 
+    def clone(self) -> "Batch":
+        return self._each(Tensor.clone)
+
     def pin_memory(self) -> "Batch":
         return self._each(Tensor.pin_memory)
+
+    def share_memory(self) -> "Batch":
+        return self._each(Tensor.share_memory_)
 
     def to(self, device: torch.device) -> "Batch":
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))
@@ -63,30 +72,38 @@ def normalise(
 
 
 class _Views(Dataset):
-    """Training views by (step, position); picklable, so that worker processes share the memory map."""
+    """Training views by (slot, step, positions), written into one slot of a ring of micro-batches.
 
-    def __init__(self, shards: Shards, recipe: Recipe, seed: int) -> None:
-        self.shards, self.recipe, self.seed = shards, recipe, seed
+    It is picklable: worker processes share the memory map, and the ring where its memory is shared. What they
+    send is where they have written; a micro-batch of its own in fresh shared memory would cost a third more.
+    """
 
-    def __getitem__(self, place: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
-        step, position = place
+    def __init__(self, shards: Shards, recipe: Recipe, seed: int, ring: Batch) -> None:
+        self.shards, self.recipe, self.seed, self.ring = shards, recipe, seed, ring
+
+    def __getitem__(self, place: tuple[int, int, range]) -> tuple[int, list[tuple[int, int]]]:
+        """Returns the slot and the (height, width) of each of its views before padding."""
+        slot, step, part = place
+        images, labels = (whole[slot].numpy() for whole in (self.ring.images, self.ring.labels))
+        sizes = []
+        for row, position in enumerate(part):
+            image, label = self._view(step, position)
+            images[row], labels[row] = pad(image, label, self.recipe.crop)
+            sizes.append(label.shape)
+        return slot, sizes
+
+    def _view(self, step: int, position: int) -> tuple[np.ndarray, np.ndarray]:
         size = {"num_samples": len(self.shards), "batch_size": self.recipe.batch_size}
         record = self.shards.read(sample_at(self.seed, step, position, **size))
         image, label = decode(record.image, record.label)
-        generator = augmentation_generator(self.seed, step, position)
-        image, label = augment(image, label, self.recipe, generator)
-        return *pad(image, label, self.recipe.crop), label.shape
+        return augment(image, label, self.recipe, augmentation_generator(self.seed, step, position))
 
 
-def _stack(views: list[tuple[np.ndarray, np.ndarray, tuple[int, int]]]) -> Batch:
-    images, labels, sizes = zip(*views, strict=True)
-    padded = any(size != label.shape for size, label in zip(sizes, labels, strict=True))
-    images, labels = (torch.from_numpy(np.stack(arrays)) for arrays in (images, labels))
-    return Batch(images, labels, torch.tensor(sizes) if padded else None)
-
-
-def _quiet_worker(_: int) -> None:
+def _start_worker(_: int) -> None:
     cv2.setNumThreads(1)  # the workers are the parallelism
+    # Having freed a large array once, the C library keeps the memory of decoded images, instead of giving it
+    # back to the system, which would clear and map it again for the next one.
+    np.empty(30 * 2**20, np.uint8)
 
 
 def micro_batches(
@@ -109,18 +126,39 @@ def micro_batches(
     parts = positions(
         batch_size=recipe.batch_size, accumulate=recipe.accumulate, world_size=world_size, rank=rank
     )
-    places = (
-        [(step, position) for position in part] for step in range(first_step, recipe.steps) for part in parts
+    workers, shape = recipe.loader_workers, (len(parts[0]), *recipe.crop)
+    # A slot is written again only after its micro-batch was copied: there is one for each micro-batch that
+    # workers have been asked for, and one for that which is being copied.
+    num_slots = workers * _PREFETCH + 1
+    ring = Batch(
+        torch.empty(num_slots, *shape, 3, dtype=torch.uint8),
+        torch.empty(num_slots, *shape, dtype=torch.uint8),
+        None,
     )
-    workers = recipe.loader_workers
-    return iter(
-        DataLoader(
-            _Views(shards, recipe, seed),
-            batch_sampler=places,
-            num_workers=workers,
-            collate_fn=_stack,
-            pin_memory=pin_memory,
-            worker_init_fn=_quiet_worker,
-            multiprocessing_context="spawn" if workers else None,
-        )
+    if workers:
+        ring = ring.share_memory()
+    places = ((step, part) for step in range(first_step, recipe.steps) for part in parts)
+    loader = DataLoader(
+        _Views(shards, recipe, seed, ring),
+        batch_size=None,
+        sampler=((turn % num_slots, *place) for turn, place in enumerate(places)),
+        num_workers=workers,
+        prefetch_factor=_PREFETCH if workers else None,
+        collate_fn=_as_it_is,
+        worker_init_fn=_start_worker,
+        multiprocessing_context="spawn" if workers else None,
+        generator=torch.Generator(),  # it draws a seed for its workers, which must not move torch's own
     )
+    return _copies(iter(loader), ring, Batch.pin_memory if pin_memory else Batch.clone)
+
+
+def _as_it_is(message: Any) -> Any:
+    return message
+
+
+def _copies(
+    written: Iterator[tuple[int, list]], ring: Batch, copy: Callable[[Batch], Batch]
+) -> Iterator[Batch]:
+    for slot, sizes in written:
+        padded = any(size != ring.labels.shape[2:] for size in sizes)
+        yield copy(Batch(ring.images[slot], ring.labels[slot], torch.tensor(sizes) if padded else None))

@@ -19,7 +19,7 @@ from regproxy.data.order import augmentation_generator
 from regproxy.data.transforms import augment, pad
 
 RECIPE = Recipe(steps=1, crop=(512, 512), scale=(2048, 512))
-VIEWS = 24  # a round, of as many different pairs
+VIEWS, BATCH = 24, 8  # a round, of as many different pairs; ours are normalised by the batch
 
 
 def ours(pair: tuple[bytes, bytes], step: int) -> tuple[np.ndarray, np.ndarray]:
@@ -28,10 +28,14 @@ def ours(pair: tuple[bytes, bytes], step: int) -> tuple[np.ndarray, np.ndarray]:
     return pad(image, label, RECIPE.crop)
 
 
-def ours_normalised(pair: tuple[bytes, bytes], step: int) -> torch.Tensor:
-    image, _ = ours(pair, step)
-    pixels = torch.from_numpy(np.ascontiguousarray(image))[None]
-    return normalise(pixels, RECIPE.image_mean, RECIPE.image_std)
+def plain(pair: tuple[bytes, bytes], step: int) -> tuple[torch.Tensor, torch.Tensor]:
+    return reference.view(pair, RECIPE, augmentation_generator(0, step, 0))
+
+
+def normalised(pairs: list[tuple[bytes, bytes]]) -> torch.Tensor:
+    """Returns a batch of our views, normalised here."""
+    pixels = np.stack([ours(pair, step)[0] for step, pair in enumerate(pairs)])
+    return normalise(torch.from_numpy(pixels), RECIPE.image_mean, RECIPE.image_std)
 
 
 def run(settings: Settings) -> Section:
@@ -39,15 +43,11 @@ def run(settings: Settings) -> Section:
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     pairs = encoded_pairs(VIEWS)
-    ways = {
-        "plain": lambda pair, step: reference.view(pair, RECIPE, augmentation_generator(0, step, 0)),
-        "ours": ours,
-        "normalised": ours_normalised,
-    }
-    inputs = {name: pairs if name == "plain" else [prepared(pair) for pair in pairs] for name in ways}
+    shard_pairs = [prepared(pair) for pair in pairs]
     calls = {
-        name: lambda name=name: [ways[name](pair, step) for step, pair in enumerate(inputs[name])]
-        for name in ways
+        "plain": lambda: [plain(pair, step) for step, pair in enumerate(pairs)],
+        "ours": lambda: [ours(pair, step) for step, pair in enumerate(shard_pairs)],
+        "normalised": lambda: [normalised(shard_pairs[at : at + BATCH]) for at in range(0, VIEWS, BATCH)],
     }
     turns = in_turns(calls, settings.rounds(12), settings)
     section.add(

@@ -61,9 +61,10 @@ def normalise(
 
     Pixels outside `sizes` (B, 2) become 0 after normalising, as the recipe pads them.
     """
-    values = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
     mean, std = (torch.tensor(statistic, device=images.device)[:, None, None] for statistic in (mean, std))
-    values.sub_(mean).div_(std)
+    pixels = images.permute(0, 3, 1, 2)
+    values = torch.empty(pixels.shape, device=images.device)
+    torch.sub(pixels, mean, out=values).div_(std)  # one pass that converts, transposes and subtracts
     if sizes is not None:
         rows, columns = (torch.arange(size, device=images.device) for size in values.shape[2:])
         inside = (rows < sizes[:, :1])[:, :, None] & (columns < sizes[:, 1:])[:, None, :]

@@ -12,7 +12,7 @@ from regproxy.config import IMAGENET_MEAN, IMAGENET_STD, Evaluation
 from regproxy.data.geometry import rescaled_size
 from regproxy.eval import windows
 from regproxy.eval.infer import predict, predict_multi_scale
-from regproxy.eval.windows import bilinear, starts
+from regproxy.eval.windows import Axis, axis_part, bilinear, starts
 
 
 class Toy(nn.Module):
@@ -76,7 +76,10 @@ def test_predict_equals_the_plain_reference(
     np.testing.assert_array_equal(prediction[clear], expected.numpy()[clear])
 
 
-def test_multi_scale_is_the_mean_of_softmaxes() -> None:
+@pytest.mark.parametrize("limit", [2**27, 20_000, 1])
+def test_multi_scale_is_the_mean_of_softmaxes(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(windows._BLOCK_ELEMENTS, "cpu", limit)
+    monkeypatch.setattr(windows, "_SMALLEST", 9)
     image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
     model = Toy().eval()
     how = {"window": (32, 32), "stride": (20, 32)}
@@ -117,7 +120,46 @@ def test_no_tensor_is_as_large_as_the_full_size_logits() -> None:
     assert 0 < largest < 150 * 768 * 1024 / 10
 
 
-def test_every_window_is_observed_once() -> None:
+@pytest.mark.parametrize("size", [(50, 70), (97, 40), (20, 24)])
+@pytest.mark.parametrize("limit", [30_000, 6_000, 1])
+def test_blocks_change_nothing(size: tuple[int, int], limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    model = Toy().eval()
+    how = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+    evaluation = Evaluation(scale=(192, 128), window=(64, 64), stride=(40, 64))
+    whole = predict(model, image, evaluation=evaluation, **how)
+    monkeypatch.setitem(windows._BLOCK_ELEMENTS, "cpu", limit)
+    monkeypatch.setattr(windows, "_SMALLEST", 7)
+    assert (predict(model, image, evaluation=evaluation, **how) == whole).mean() > 0.999  # but for ties
+
+
+def test_blocks_cover_the_image_once_and_are_bounded() -> None:
+    views = [
+        (Axis(1024, rows, 768, 512), Axis(2048, 2 * rows, 768, 512, mirrored))
+        for rows in (512, 1024, 1792)
+        for mirrored in (False, True)
+    ]
+    shape, limit = (150, 192, 192), windows._BLOCK_ELEMENTS["cpu"]
+    parts = windows.blocks(views, shape, torch.device("cpu"))
+    seen = np.zeros((1024, 2048), int)
+    for rows, columns in parts:
+        seen[rows.start : rows.stop, columns.start : columns.stop] += 1
+        lines = [
+            [
+                axis_part(axis, part, 192).matrix.shape[1]
+                for axis, part in zip(view, (rows, columns), strict=True)
+            ]
+            for view in views
+        ]
+        assert sum(150 * tall * wide for tall, wide in lines) <= limit
+    assert (seen == 1).all() and len(parts) > 1
+    assert len(windows.blocks(views, (19, 192, 192), torch.device("cpu"))) == 1
+
+
+@pytest.mark.parametrize("limit", [2**27, 1_500])
+def test_every_window_is_observed_once(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(windows._BLOCK_ELEMENTS, "cpu", limit)
+
     class WithAffinity(Toy):
         def forward(self, images: Tensor, *, return_affinity: bool = False) -> Tensor:
             logits = super().forward(images)
@@ -139,7 +181,7 @@ def test_every_window_is_observed_once() -> None:
         std=IMAGENET_STD,
         observe=observe,
     )
-    assert seen == [(top, left) for top in (0, 32) for left in (0, 24, 48, 72, 96, 120, 128)]
+    assert sorted(seen) == [(top, left) for top in (0, 32) for left in (0, 24, 48, 72, 96, 120, 128)]
 
 
 def test_more_than_256_classes() -> None:

@@ -3,18 +3,21 @@
 K classes, X Y the image's own size, X' Y' its size after rescaling, B windows at a time.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import accumulate, product
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from regproxy.config import Evaluation
 from regproxy.data.geometry import rescaled_size
 from regproxy.data.loader import normalise
-from regproxy.eval.windows import WindowLogits, axis_matrix, starts, tiles
+from regproxy.eval.windows import Axis, WindowLogits, axis_part, blocks, tiles
 
 Observer = Callable[[list[tuple[int, int]], Tensor], None]
 
@@ -43,11 +46,8 @@ def predict(
         observe: called with the (top, left) corners in the rescaled image and the affinity of each batch of
             windows; only for a network that has one.
     """
-    size = rescaled_size(image.shape[:2], evaluation.scale)
-    logits = window_logits(
-        model, _network_input(model, image, size, mean, std), image.shape[:2], evaluation, observe
-    )
-    return _classes([logits], image.shape[:2], lambda parts: parts[0])
+    view = _view(model, image, evaluation.scale, evaluation, mean, std, observe=observe)
+    return _classes([view], lambda parts: parts[0])
 
 
 @torch.inference_mode()
@@ -63,78 +63,127 @@ def predict_multi_scale(
 
     The softmax of each, at the image's own resolution, is averaged. Otherwise as `predict`.
     """
-    views = []
-    for ratio in evaluation.multi_scale_ratios:
-        scale = tuple(int(side * ratio + 0.5) for side in evaluation.scale)
-        inputs = _network_input(model, image, rescaled_size(image.shape[:2], scale), mean, std)
-        for flipped in (False, True):
-            view = window_logits(model, inputs.flip(3) if flipped else inputs, image.shape[:2], evaluation)
-            columns = view.columns.flip(0) if flipped else view.columns
-            views.append(WindowLogits(view.scores, view.rows, columns))
-    return _classes(views, image.shape[:2], lambda parts: sum(part.softmax(dim=-1) for part in parts))
+    views = [
+        _view(
+            model, image, tuple(int(side * ratio + 0.5) for side in evaluation.scale), evaluation, mean, std
+        )
+        for ratio in evaluation.multi_scale_ratios
+    ]
+    views = [one for view in views for one in (view, view.mirrored())]
+    return _classes(views, lambda parts: sum(part.softmax(dim=-1) for part in parts))
 
 
-def window_logits(
-    model: nn.Module,
-    images: Tensor,
-    size: tuple[int, int],
-    evaluation: Evaluation,
-    observe: Observer | None = None,
-) -> WindowLogits:
-    """Runs the model on all windows of (1, 3, X', Y'), for an image of `size` (X, Y).
+@dataclass
+class _View:
+    """One scale of an image, mirrored or not: runs the model on the windows that a block of the image needs.
 
-    Windows larger than the image are filled up with 0, the mean colour, at the bottom and right.
+    `pixels` are (X', Y', 3) uint8, `observed` the windows that `observe` has been told of.
     """
-    window, stride = evaluation.window, evaluation.stride
-    rescaled = tuple(images.shape[2:])
-    missing = [max(w - side, 0) for side, w in zip(rescaled, window, strict=True)]
-    images = functional.pad(images, (0, missing[1], 0, missing[0]))
-    tops, lefts = (starts(*axis) for axis in zip(rescaled, window, stride, strict=True))
-    corners = [(top, left) for top in tops for left in lefts]
-    at_once = max(_PIXELS_AT_ONCE.get(images.device.type, 2**19) // (window[0] * window[1]), 1)
-    stitched = None
-    for first in range(0, len(corners), at_once):
-        batch = corners[first : first + at_once]
-        views = torch.cat([images[..., y : y + window[0], x : x + window[1]] for y, x in batch])
-        if observe is None:
-            scores = model(views)
-        else:
-            scores, affinity = model(views, return_affinity=True)
-            observe(batch, affinity)
-        height, width = scores.shape[2:]
-        if stitched is None:
-            shape = (len(tops) * height, len(lefts) * width, scores.shape[1])
-            stitched = torch.empty(shape, device=scores.device)
-        for index, score in enumerate(scores, start=first):
-            row, column = divmod(index, len(lefts))
-            place = stitched[row * height : (row + 1) * height, column * width : (column + 1) * width]
-            place.copy_(score.permute(1, 2, 0))
-    axes = zip(size, rescaled, window, stride, (height, width), strict=True)
-    return WindowLogits(stitched, *(axis_matrix(*axis).to(stitched.device) for axis in axes))
+
+    model: nn.Module
+    pixels: Tensor
+    axes: tuple[Axis, Axis]
+    statistics: tuple[tuple[float, ...], tuple[float, ...]]
+    observe: Observer | None = None
+    observed: set[tuple[int, int]] = field(default_factory=set)
+
+    def mirrored(self) -> "_View":
+        rows, columns = self.axes
+        return replace(self, axes=(rows, replace(columns, mirrored=True)), observed=set())
+
+    def logits_shape(self) -> tuple[int, int, int]:
+        """Returns the (K, rows, columns) of one window's logits, by running the model on no window at all."""
+        nothing = torch.empty(0, 3, *(axis.window for axis in self.axes), device=self.pixels.device)
+        with sdpa_kernel(SDPBackend.MATH):  # the fused kernels need not take empty batches
+            return tuple(self.model(nothing).shape[1:])
+
+    def block(self, parts: tuple[range, range], logits_shape: tuple[int, int, int]) -> WindowLogits:
+        """Returns what a block of the image, its rows and columns, needs of the windows that cover it."""
+        pieces = [axis_part(*each) for each in zip(self.axes, parts, logits_shape[1:], strict=True)]
+        matrices = [piece.matrix.to(self.pixels.device) for piece in pieces]
+        scores = torch.empty(
+            *(matrix.shape[1] for matrix in matrices), logits_shape[0], device=self.pixels.device
+        )
+        places = product(*(_places(piece.spans) for piece in pieces))
+        for logits in self._run(parts):
+            (rows, own_rows), (columns, own_columns) = next(places)
+            scores[rows, columns].copy_(logits[:, own_rows, own_columns].permute(1, 2, 0))
+        return WindowLogits(scores, *matrices)
+
+    def _run(self, parts: tuple[range, range]) -> Iterator[Tensor]:
+        """Yields the logits (K, h, w) of each window that covers a block, row by row."""
+        images = self._input()
+        height, width = (axis.window for axis in self.axes)
+        tops, lefts = (
+            [axis.starts[number] for number in axis.windows(part)]
+            for axis, part in zip(self.axes, parts, strict=True)
+        )
+        corners = list(product(tops, lefts))
+        at_once = max(_PIXELS_AT_ONCE.get(images.device.type, 2**19) // (height * width), 1)
+        for first in range(0, len(corners), at_once):
+            batch = corners[first : first + at_once]
+            windows = torch.cat([images[..., y : y + height, x : x + width] for y, x in batch])
+            if self.observe is None:
+                yield from self.model(windows)
+                continue
+            logits, affinity = self.model(windows, return_affinity=True)
+            new = [index for index, corner in enumerate(batch) if corner not in self.observed]
+            if new:
+                self.observe([batch[index] for index in new], affinity[new])
+                self.observed.update(batch)
+            yield from logits
+
+    def _input(self) -> Tensor:
+        """Returns the view normalised, (1, 3, X', Y'), at least as large as a window.
+
+        What is missing at the bottom and right is filled up with 0, the mean colour.
+        """
+        images = normalise(self.pixels[None], *self.statistics)
+        if self.axes[1].mirrored:
+            images = images.flip(3)
+        bottom, right = (max(axis.window - axis.rescaled, 0) for axis in self.axes)
+        return functional.pad(images, (0, right, 0, bottom)) if bottom or right else images
 
 
-def _network_input(
+def _places(spans: tuple[tuple[int, int], ...]) -> list[tuple[slice, slice]]:
+    """Returns for each window where its lines stand among those of all, and where in its own logits."""
+    ends = accumulate(end - first for first, end in spans)
+    return [
+        (slice(stop - (end - first), stop), slice(first, end))
+        for stop, (first, end) in zip(ends, spans, strict=True)
+    ]
+
+
+def _view(
     model: nn.Module,
     image: np.ndarray,
-    size: tuple[int, int],
+    scale: tuple[int, int],
+    evaluation: Evaluation,
     mean: tuple[float, ...],
     std: tuple[float, ...],
-) -> Tensor:
-    """Returns the image resized to `size` (X', Y') and normalised: (1, 3, X', Y') on the model's device."""
-    if size != image.shape[:2]:
-        image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
+    observe: Observer | None = None,
+) -> _View:
+    """Returns the view of an image (X, Y, 3) rescaled into `scale`, on the model's device."""
+    size = rescaled_size(image.shape[:2], scale)
+    pixels = (
+        image if size == image.shape[:2] else cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
+    )
+    axes = map(Axis, image.shape[:2], size, evaluation.window, evaluation.stride)
     device = next(model.parameters()).device
-    return normalise(torch.from_numpy(np.ascontiguousarray(image))[None].to(device), mean, std)
+    return _View(
+        model, torch.from_numpy(np.ascontiguousarray(pixels)).to(device), tuple(axes), (mean, std), observe
+    )
 
 
-def _classes(
-    views: list[WindowLogits], size: tuple[int, int], join: Callable[[list[Tensor]], Tensor]
-) -> np.ndarray:
+def _classes(views: list[_View], join: Callable[[list[Tensor]], Tensor]) -> np.ndarray:
     """Returns the best class of every pixel, (X, Y), from what `join` makes of the views, tile by tile."""
-    num_classes, device = views[0].scores.shape[-1], views[0].scores.device
-    dtype = torch.uint8 if num_classes <= 256 else torch.int16
-    prediction = torch.empty(size, dtype=dtype, device=device)
-    for tile in tiles(size, num_classes, device):
-        best = join([view.tile(*tile) for view in views]).max(dim=-1).indices
-        prediction[tile] = best.to(dtype)
+    size, device = tuple(axis.side for axis in views[0].axes), views[0].pixels.device
+    shape = views[0].logits_shape()
+    prediction = torch.empty(size, dtype=torch.uint8 if shape[0] <= 256 else torch.int16, device=device)
+    for rows, columns in blocks([view.axes for view in views], shape, device):
+        logits = [view.block((rows, columns), shape) for view in views]
+        place = prediction[rows.start : rows.stop, columns.start : columns.stop]
+        for tile in tiles(place.shape, shape[0], device):
+            best = join([part.tile(*tile) for part in logits]).max(dim=-1).indices
+            place[tile] = best.to(prediction.dtype)
     return prediction.cpu().numpy()

@@ -1,29 +1,32 @@
 """From the logits of overlapping windows to any part of the image, without the image's full-size logits.
 
 Upsampling a window, averaging windows and resizing to the original size are all linear and separable. So the
-logits of the image are A S B^T for every class: S holds the windows' own small logits side by side, A and B
-say for each row and column of the image what it takes from which of theirs. Each line of A and B has a few
-entries only, and a tile of the image needs a few rows and columns of S only.
+logits of a block of the image are A S B^T for every class: S holds what the block needs of the windows' own
+small logits side by side, A and B say for each row and column of the block what it takes from which of them.
+Each line of A and B has a few entries only, and a tile of the block needs a few rows and columns of S only.
+A block is all of the image where its S is small enough, as it nearly always is.
 
-K classes, X Y the image, X' Y' the rescaled image, R C rows and columns of all windows' logits together.
+K classes, X Y the image, X' Y' the rescaled image, x y a block or tile, R C rows and columns of S.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+_BLOCK_ELEMENTS = {"cpu": 2**27, "cuda": 2**30}  # of the windows' logits held at a time, over all views
 _TILE_ELEMENTS = {"cpu": 2**20, "cuda": 2**25}  # logits of a tile held at a time
+_SMALLEST = 64  # lines of a block, below which it is not cut further
 _TILE_COLUMNS = {"cpu": 128, "cuda": 1024}
 
 
 @dataclass(frozen=True)
 class WindowLogits:
-    """The logits of all windows of one view of an image.
+    """What a block of the image needs of the logits of one view's windows.
 
-    `scores` are S, (R, C, K) float32; `rows` and `columns` are A (X, R) and B (Y, C).
+    `scores` are S, (R, C, K) float32; `rows` and `columns` are A (x, R) and B (y, C).
     """
 
     scores: Tensor
@@ -31,12 +34,85 @@ class WindowLogits:
     columns: Tensor
 
     def tile(self, rows: slice, columns: slice) -> Tensor:
-        """Returns the logits of a tile of the image: (x, y, K)."""
+        """Returns the logits of a tile of the block: (x, y, K)."""
         a, b = self.rows[rows], self.columns[columns]
         used = [torch.nonzero(part.any(dim=0))[:, 0] for part in (a, b)]
         scores = self.scores[used[0][:, None], used[1]]  # r c K
         mixed = (a[:, used[0]] @ scores.flatten(1)).view(len(a), *scores.shape[1:])  # x c K
         return b[:, used[1]] @ mixed  # x y K
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of a view: `side` lines of the image, `rescaled` to so many, cut into windows.
+
+    In a mirrored view the image's first line is the last.
+    """
+
+    side: int
+    rescaled: int
+    window: int
+    stride: int
+    mirrored: bool = False
+
+    @property
+    def starts(self) -> list[int]:
+        return starts(self.rescaled, self.window, self.stride)
+
+    def lines(self, part: range) -> range:
+        """Returns which lines of the rescaled image some lines of the image are interpolated between."""
+        first, last = part[0], part[-1]
+        if self.mirrored:
+            first, last = self.side - 1 - last, self.side - 1 - first
+        if self.rescaled == self.side:
+            return range(first, last + 1)
+        low, high = (max((line + 0.5) * self.rescaled / self.side - 0.5, 0.0) for line in (first, last))
+        return range(max(int(low - 1e-9), 0), min(int(high + 1e-9) + 2, self.rescaled))
+
+    def windows(self, part: range) -> list[int]:
+        """Returns which windows, by number, cover these lines of the image."""
+        lines = self.lines(part)
+        return [
+            number
+            for number, start in enumerate(self.starts)
+            if start < lines.stop and start + self.window > lines.start
+        ]
+
+
+@dataclass(frozen=True)
+class AxisPart:
+    """Some lines of an axis: what each takes, `matrix` (x, R), from `spans`, lines of the windows' logits.
+
+    A span is (first, end) in the logits of a window; they are in the order of `Axis.windows`.
+    """
+
+    matrix: Tensor
+    spans: tuple[tuple[int, int], ...]
+
+
+@lru_cache(maxsize=64)  # images of a data set share a few sizes
+def axis_part(axis: Axis, part: range, logits: int) -> AxisPart:
+    """Returns what `part` of the image's lines takes, where a window has `logits` lines of logits."""
+    lines, first = axis.lines(part), part[0]
+    if axis.mirrored:
+        first = axis.side - 1 - part[-1]
+    resize = bilinear(axis.rescaled, axis.side, range(first, first + len(part)))[:, lines.start : lines.stop]
+    upsampling = bilinear(logits, axis.window)
+    cover = torch.zeros(len(lines), dtype=torch.float64)
+    pieces = []
+    for number in axis.windows(part):
+        start = axis.starts[number]
+        low, high = max(lines.start, start), min(lines.stop, start + axis.window)
+        cover[low - lines.start : high - lines.start] += 1
+        pieces.append((low, high, upsampling[low - start : high - start]))
+    blocks, spans = [], []
+    for low, high, taken in pieces:
+        used = torch.nonzero(taken.any(dim=0))[:, 0]
+        spans.append((int(used[0]), int(used[-1]) + 1))
+        place = slice(low - lines.start, high - lines.start)
+        blocks.append((resize[:, place] / cover[place]) @ taken[:, slice(*spans[-1])])
+    matrix = torch.cat(blocks, dim=1).float()
+    return AxisPart(matrix.flip(0) if axis.mirrored else matrix, tuple(spans))
 
 
 def starts(side: int, window: int, stride: int) -> list[int]:
@@ -46,46 +122,62 @@ def starts(side: int, window: int, stride: int) -> list[int]:
     ]
 
 
-@lru_cache(maxsize=32)  # images of a data set share a few sizes
-def axis_matrix(side: int, rescaled: int, window: int, stride: int, logits: int) -> Tensor:
-    """Returns A or B: what each of `side` lines of the image takes from the windows' lines, float32.
+def bilinear(size_in: int, size_out: int, part: range | None = None) -> Tensor:
+    """Returns bilinear interpolation along one axis, align_corners False: float64 (size_out, size_in).
 
-    Args:
-        side: of the image, in pixels; `rescaled` of the image that the windows were cut from.
-        window, stride: in pixels of the rescaled image.
-        logits: lines of one window's logits.
+    With `part` only those lines of the output: (len(part), size_in).
     """
-    begins = starts(rescaled, window, stride)
-    upsampling = bilinear(logits, window)
-    parts = torch.zeros(len(begins), max(rescaled, window), logits, dtype=torch.float64)
-    for part, begin in zip(parts, begins, strict=True):
-        part[begin : begin + window] = upsampling
-    parts = parts[:, :rescaled]
-    cover = torch.zeros(rescaled, dtype=torch.float64)
-    for begin in begins:
-        cover[begin : begin + window] += 1
-    averaged = torch.cat(list(parts), dim=1) / cover[:, None]  # X' R
-    return (bilinear(rescaled, side) @ averaged).float()
-
-
-def bilinear(size_in: int, size_out: int) -> Tensor:
-    """Returns bilinear interpolation along one axis, align_corners False: float64 (size_out, size_in)."""
-    if size_in == size_out:
-        return torch.eye(size_in, dtype=torch.float64)
-    place = (torch.arange(size_out, dtype=torch.float64) + 0.5) * (size_in / size_out) - 0.5
+    part = range(size_out) if part is None else part
+    lines = torch.arange(part.start, part.stop, dtype=torch.float64)
+    place = (lines + 0.5) * (size_in / size_out) - 0.5 if size_in != size_out else lines
     place = place.clamp(0, size_in - 1)
     low = place.long().clamp(max=max(size_in - 2, 0))
-    matrix = torch.zeros(size_out, size_in, dtype=torch.float64)
-    lines = torch.arange(size_out)
-    matrix[lines, low] = 1 - (place - low)
-    matrix[lines, (low + 1).clamp(max=size_in - 1)] += place - low
+    matrix = torch.zeros(len(part), size_in, dtype=torch.float64)
+    rows = torch.arange(len(part))
+    matrix[rows, low] = 1 - (place - low)
+    matrix[rows, (low + 1).clamp(max=size_in - 1)] += place - low
     return matrix
 
 
 def tiles(size: tuple[int, int], num_classes: int, device: torch.device) -> Iterator[tuple[slice, slice]]:
-    """Yields the tiles (rows, columns) of an image of `size`, each with a bounded number of logits."""
+    """Yields the tiles (rows, columns) of a block of `size`, each with a bounded number of logits."""
     width = min(_TILE_COLUMNS.get(device.type, 128), size[1])
     height = max(_TILE_ELEMENTS.get(device.type, 2**20) // (num_classes * width), 1)
     for top in range(0, size[0], height):
         for left in range(0, size[1], width):
             yield slice(top, min(top + height, size[0])), slice(left, min(left + width, size[1]))
+
+
+def blocks(
+    views: Sequence[tuple[Axis, Axis]], logits_shape: tuple[int, int, int], device: torch.device
+) -> list[tuple[range, range]]:
+    """Cuts an image into as few blocks (rows, columns) as keep what they need of all views' logits bounded.
+
+    One block is the rule. Windows that reach into several blocks are run for each of them.
+
+    Args:
+        views: the axes of each view of the image.
+        logits_shape: (K, rows, columns) of one window.
+    """
+    limit = _BLOCK_ELEMENTS.get(device.type, 2**27)
+    counts = [1, 1]
+    while True:
+        parts = [_cut(axis.side, count) for axis, count in zip(views[0], counts, strict=True)]
+        needs = [_need(view, parts, logits_shape) for view in views]
+        if sum(needs) <= limit or all(len(part[0]) <= _SMALLEST for part in parts):
+            return [(rows, columns) for rows in parts[0] for columns in parts[1]]
+        counts[len(parts[1][0]) > len(parts[0][0])] += 1
+
+
+def _cut(side: int, count: int) -> list[range]:
+    step = -(-side // count)
+    return [range(start, min(start + step, side)) for start in range(0, side, step)]
+
+
+def _need(view: tuple[Axis, Axis], parts: list[list[range]], logits_shape: tuple[int, int, int]) -> int:
+    """Returns how many elements the largest of the blocks needs of a view's logits."""
+    lines = [
+        max(axis_part(axis, part, logits).matrix.shape[1] for part in pieces)
+        for axis, pieces, logits in zip(view, parts, logits_shape[1:], strict=True)
+    ]
+    return lines[0] * lines[1] * logits_shape[0]

@@ -1,11 +1,14 @@
 """Region histograms against a loop over pixels, their entropy, and the regulariser."""
 
+import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from regproxy.eval import score
 from regproxy.model.affinity import AffinityHead
 from regproxy.model.regions import (
     class_counts,
@@ -15,6 +18,7 @@ from regproxy.model.regions import (
     region_loss,
     sub_cells,
 )
+from regproxy.profile_file import load_profile
 from regproxy.train.loop import train
 
 K = 4
@@ -52,6 +56,25 @@ def test_histograms_equal_the_loop() -> None:
     assert filled.all()
     torch.testing.assert_close(histograms, by_loops(affinity, labels))
     torch.testing.assert_close(histograms.sum(dim=1), torch.ones(2, 3, 2, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("counts_at_once", [1, 10**6])
+def test_entropy_of_predicted_windows_is_that_of_their_regions(
+    counts_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether one class is counted at a time or all are."""
+    affinity, labels = drawn(batch=1)
+    cell = next(one for one in load_profile("smoke").cells if one.model.head == "regproxy")
+    data = dataclasses.replace(cell.data, classes=tuple("abcd"))
+    evaluation = dataclasses.replace(cell.evaluation, scale=(24, 16))
+    cell = dataclasses.replace(cell, data=data, evaluation=evaluation)
+    tally = score.Tally(np.zeros((K, K), np.int64))
+    monkeypatch.setattr(score, "_COUNTS", counts_at_once)
+    observer = score._RegionObserver(tally, labels[0].to(torch.uint8).numpy(), cell, patch=8)
+    observer([(0, 0)], affinity)
+    expected = entropies(by_loops(affinity, labels))
+    assert tally.num_regions == expected.numel()
+    assert tally.mean_entropy == pytest.approx(expected.mean().item(), rel=1e-6)
 
 
 def test_void_alone_is_no_region() -> None:

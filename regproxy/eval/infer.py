@@ -3,6 +3,7 @@
 K classes, X Y the image's own size, X' Y' its size after rescaling, B windows at a time.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, product
@@ -105,33 +106,38 @@ class _View:
             *(matrix.shape[1] for matrix in matrices), logits_shape[0], device=self.pixels.device
         )
         places = product(*(_places(piece.spans) for piece in pieces))
-        for logits in self._run(parts):
-            (rows, own_rows), (columns, own_columns) = next(places)
-            scores[rows, columns].copy_(logits[:, own_rows, own_columns].permute(1, 2, 0))
-        return WindowLogits(scores, *matrices)
-
-    def _run(self, parts: tuple[range, range]) -> Iterator[Tensor]:
-        """Yields the logits (K, h, w) of each window that covers a block, row by row."""
         images = self._input()
-        height, width = (axis.window for axis in self.axes)
         tops, lefts = (
             [axis.starts[number] for number in axis.windows(part)]
             for axis, part in zip(self.axes, parts, strict=True)
         )
-        corners = list(product(tops, lefts))
-        at_once = max(_PIXELS_AT_ONCE.get(images.device.type, 2**19) // (height * width), 1)
+        for corners in self._batches(list(product(tops, lefts))):
+            logits = self._run(images, corners)
+            for index in range(len(corners)):
+                (rows, own_rows), (columns, own_columns) = next(places)
+                scores[rows, columns].copy_(logits[index, :, own_rows, own_columns].permute(1, 2, 0))
+            del logits  # there is no room for those of two batches where regions are small
+        return WindowLogits(scores, *matrices)
+
+    def _batches(self, corners: list[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
+        """Yields windows by their (top, left) corners, as many as the model takes at a time."""
+        limit = _PIXELS_AT_ONCE.get(self.pixels.device.type, 2**19)
+        at_once = max(limit // math.prod(axis.window for axis in self.axes), 1)
         for first in range(0, len(corners), at_once):
-            batch = corners[first : first + at_once]
-            windows = torch.cat([images[..., y : y + height, x : x + width] for y, x in batch])
-            if self.observe is None:
-                yield from self.model(windows)
-                continue
-            logits, affinity = self.model(windows, return_affinity=True)
-            new = [index for index, corner in enumerate(batch) if corner not in self.observed]
-            if new:
-                self.observe([batch[index] for index in new], affinity[new])
-                self.observed.update(batch)
-            yield from logits
+            yield corners[first : first + at_once]
+
+    def _run(self, images: Tensor, corners: list[tuple[int, int]]) -> Tensor:
+        """Returns the logits of some windows of (1, 3, X', Y'), and tells `observe` of new ones."""
+        height, width = (axis.window for axis in self.axes)
+        windows = torch.cat([images[..., y : y + height, x : x + width] for y, x in corners])
+        if self.observe is None:
+            return self.model(windows)
+        logits, affinity = self.model(windows, return_affinity=True)
+        new = [index for index, corner in enumerate(corners) if corner not in self.observed]
+        if new:
+            self.observe([corners[index] for index in new], affinity[new])
+            self.observed.update(corners)
+        return logits
 
     def _input(self) -> Tensor:
         """Returns the view normalised, (1, 3, X', Y'), at least as large as a window.

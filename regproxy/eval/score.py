@@ -13,7 +13,9 @@ from regproxy.data.loader import decode
 from regproxy.data.shards import Shards
 from regproxy.eval.infer import predict, predict_multi_scale
 from regproxy.eval.metrics import confusion_matrix
-from regproxy.model.regions import class_counts, entropies, region_histograms, sub_cells
+from regproxy.model.regions import class_counts, entropies, normalised, region_masses, sub_cells
+
+_COUNTS = 2**22  # pixels by sub-cell and class that are counted at a time
 
 
 @dataclass
@@ -78,21 +80,24 @@ class _RegionObserver:
         self.scale = (size[0] / self.label.shape[0], size[1] / self.label.shape[1])
 
     def __call__(self, corners: list[tuple[int, int]], affinity: Tensor) -> None:
-        height, width, rows, columns = affinity.shape[2:]
-        label = torch.from_numpy(self.label).to(affinity.device)[None]
-        counts = []
-        for corner in corners:
+        label = torch.from_numpy(self.label).to(affinity.device)[None].long()
+        num_classes, (height, width, rows, columns) = self.cell.data.num_classes, affinity.shape[2:]
+        size = (rows * height, columns * width)
+        at_once = max(_COUNTS // (size[0] * size[1]), 1)
+        for corner, own in zip(corners, affinity.split(1), strict=True):
             places = [
                 sub_cells(length, self.patch / parts, start_px=start, scale=scale).to(affinity.device)
                 for length, parts, start, scale in zip(
                     self.label.shape, (height, width), corner, self.scale, strict=True
                 )
             ]
-            size = (rows * height, columns * width)
-            counts.append(class_counts(label, *places, size, self.cell.data.num_classes))
-        histograms, filled = region_histograms(affinity, torch.cat(counts))
-        self.tally.entropy += entropies(histograms)[filled].sum().item()
-        self.tally.num_regions += int(filled.sum())
+            masses = []
+            for first in range(0, num_classes, at_once):  # labels of other classes are out of range
+                some = min(at_once, num_classes - first)
+                masses.append(region_masses(own, class_counts(label - first, *places, size, some)))
+            histograms, filled = normalised(torch.cat(masses, dim=1))
+            self.tally.entropy += entropies(histograms)[filled].sum().item()
+            self.tally.num_regions += int(filled.sum())
 
 
 def _how(cell: Cell) -> dict:

@@ -16,7 +16,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-_BLOCK_ELEMENTS = {"cpu": 2**27, "cuda": 2**30}  # of the windows' logits held at a time, over all views
+_BLOCK_ELEMENTS = {"cpu": 2**26, "cuda": 2**30}  # of the windows' logits held at a time, over all views
 _TILE_ELEMENTS = {"cpu": 2**20, "cuda": 2**25}  # logits of a tile held at a time
 _SMALLEST = 64  # lines of a block, below which it is not cut further
 _TILE_COLUMNS = {"cpu": 128, "cuda": 1024}
@@ -159,7 +159,7 @@ def blocks(
         views: the axes of each view of the image.
         logits_shape: (K, rows, columns) of one window.
     """
-    limit = _BLOCK_ELEMENTS.get(device.type, 2**27)
+    limit = _BLOCK_ELEMENTS.get(device.type, 2**26)
     counts = [1, 1]
     while True:
         parts = [_cut(axis.side, count) for axis, count in zip(views[0], counts, strict=True)]

@@ -65,17 +65,29 @@ def region_histograms(affinity: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]
         affinity: (B, 9, h, w, H, W), see `AffinityHead`.
         counts: (B, K, H h, W w), see `class_counts`.
     """
+    return normalised(region_masses(affinity, counts))
+
+
+def region_masses(affinity: Tensor, counts: Tensor) -> Tensor:
+    """Returns what `region_histograms` normalises, (B, K, H, W): pixels of each class, weighted by affinity.
+
+    Classes do not mix: some of them at a time give the same as all at once.
+    """
     height, width, rows, columns = affinity.shape[2:]
     cells = rearrange(counts, "B K (H h) (W w) -> (B H W) K (h w)", h=height, w=width)
     weights = rearrange(affinity, "B n h w H W -> (B H W) (h w) n")
     parts = cells.to(weights.dtype) @ weights  # (B H W) K n: what a token's own cells give to each neighbour
     parts = rearrange(parts, "(B H W) K n -> B (K n) (H W)", B=len(affinity), H=rows)
-    mass = functional.fold(
+    return functional.fold(
         parts, (rows, columns), kernel_size=3, padding=1
     )  # the adjoint of painting's unfold
-    total = mass.sum(dim=1)  # B H W
+
+
+def normalised(masses: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns histograms (B, K, H, W), 0 without any mass, and where there is some (B, H, W)."""
+    total = masses.sum(dim=1)  # B H W
     filled = total > 1e-6
-    return mass / total.where(filled, 1.0)[:, None] * filled[:, None], filled
+    return masses / total.where(filled, 1.0)[:, None] * filled[:, None], filled
 
 
 def entropies(histograms: Tensor) -> Tensor:

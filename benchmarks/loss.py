@@ -26,7 +26,7 @@ class Case:
 
 
 CASES = [
-    Case(batch=2, classes=150, grid=128, size=512, threads=2, rounds=9),
+    Case(batch=2, classes=150, grid=128, size=512, threads=2, rounds=31),
     Case(batch=2, classes=150, grid=128, size=512, threads=1, rounds=5),
     Case(batch=2, classes=19, grid=192, size=768, threads=2, rounds=9),
     Case(batch=8, classes=8, grid=32, size=128, threads=1, rounds=50),

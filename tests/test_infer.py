@@ -99,25 +99,52 @@ def test_multi_scale_is_the_mean_of_softmaxes(limit: int, monkeypatch: pytest.Mo
     np.testing.assert_array_equal(prediction[clear], total.argmax(dim=0).numpy()[clear])
 
 
+class Largest(TorchDispatchMode):
+    """Notes the elements of the largest tensor that any operation makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for part in out if isinstance(out, (tuple, list)) else [out]:
+            if isinstance(part, Tensor):
+                self.elements = max(self.elements, part.numel())
+        return out
+
+
 def test_no_tensor_is_as_large_as_the_full_size_logits() -> None:
     """150 classes at 1024 x 768 are 118 million logits; no operation makes more than a tenth of that."""
-    largest = 0
-
-    class Watch(TorchDispatchMode):
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            nonlocal largest
-            out = func(*args, **(kwargs or {}))
-            for part in out if isinstance(out, (tuple, list)) else [out]:
-                if isinstance(part, Tensor):
-                    largest = max(largest, part.numel())
-            return out
-
     model = nn.Conv2d(3, 150, 16, stride=16).eval()
     image = np.zeros((768, 1024, 3), np.uint8)
     evaluation = Evaluation(scale=(1024, 768), window=(512, 512), stride=(512, 512))
-    with Watch():
+    with Largest() as largest:
         predict(model, image, evaluation=evaluation, mean=IMAGENET_MEAN, std=IMAGENET_STD)
-    assert 0 < largest < 150 * 768 * 1024 / 10
+    assert 0 < largest.elements < 150 * 768 * 1024 / 10
+
+
+@pytest.mark.parametrize("side", [2048, 8192, 30_000])
+def test_planning_and_matrices_are_bounded_whatever_the_side(side: int) -> None:
+    view = (Axis(side, side, 768, 512), Axis(side, side // 2, 768, 512, mirrored=True))
+    axis_part.cache_clear()
+    with Largest() as largest:
+        rows, columns = windows.blocks([view], (19, 192, 192), torch.device("cpu"))[-1]
+        for axis, part in zip(view, (rows, columns), strict=True):
+            assert axis_part(axis, part, 192).matrix.shape[0] == len(part)
+    assert 0 < largest.elements <= 2**22
+
+
+@pytest.mark.parametrize(("size_in", "size_out"), [(5, 20), (20, 5), (7, 7), (1, 9), (9, 1), (13, 31)])
+def test_part_of_an_interpolation_is_a_part_of_the_whole(size_in: int, size_out: int) -> None:
+    whole = bilinear(size_in, size_out)
+    for first in range(size_out):
+        for stop in range(first + 1, size_out + 1):
+            part = range(first, stop)
+            lines = windows.taps(size_in, size_out, part)
+            found = torch.zeros(len(part), size_in, dtype=torch.float64)
+            found[:, lines.start : lines.stop] = bilinear(size_in, size_out, part, lines)
+            assert torch.equal(found, whole[first:stop])
 
 
 @pytest.mark.parametrize("size", [(50, 70), (97, 40), (20, 24)])

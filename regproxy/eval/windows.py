@@ -18,7 +18,7 @@ from torch import Tensor
 
 _BLOCK_ELEMENTS = {"cpu": 2**26, "cuda": 2**30}  # of the windows' logits held at a time, over all views
 _TILE_ELEMENTS = {"cpu": 2**20, "cuda": 2**25}  # logits of a tile held at a time
-_SMALLEST = 64  # lines of a block, below which it is not cut further
+_SMALLEST, _LARGEST = 64, 2048  # lines of a block: not cut further below, always above
 _TILE_COLUMNS = {"cpu": 128, "cuda": 1024}
 
 
@@ -59,15 +59,13 @@ class Axis:
     def starts(self) -> list[int]:
         return starts(self.rescaled, self.window, self.stride)
 
+    def place(self, part: range) -> range:
+        """Returns some lines of the image, as the view numbers them."""
+        return range(self.side - part.stop, self.side - part.start) if self.mirrored else part
+
     def lines(self, part: range) -> range:
         """Returns which lines of the rescaled image some lines of the image are interpolated between."""
-        first, last = part[0], part[-1]
-        if self.mirrored:
-            first, last = self.side - 1 - last, self.side - 1 - first
-        if self.rescaled == self.side:
-            return range(first, last + 1)
-        low, high = (max((line + 0.5) * self.rescaled / self.side - 0.5, 0.0) for line in (first, last))
-        return range(max(int(low - 1e-9), 0), min(int(high + 1e-9) + 2, self.rescaled))
+        return taps(self.rescaled, self.side, self.place(part))
 
     def windows(self, part: range) -> list[int]:
         """Returns which windows, by number, cover these lines of the image."""
@@ -77,6 +75,18 @@ class Axis:
             for number, start in enumerate(self.starts)
             if start < lines.stop and start + self.window > lines.start
         ]
+
+    def spans(self, part: range, logits: int) -> list[tuple[range, range]]:
+        """Returns for each of `windows` which lines of the rescaled image it gives, and from which logits.
+
+        Both are numbered from the window's first line; `logits` are the lines of a window's logits.
+        """
+        lines, found = self.lines(part), []
+        for number in self.windows(part):
+            start = self.starts[number]
+            given = range(max(lines.start - start, 0), min(lines.stop - start, self.window))
+            found.append((given, taps(logits, self.window, given)))
+        return found
 
 
 @dataclass(frozen=True)
@@ -93,26 +103,22 @@ class AxisPart:
 @lru_cache(maxsize=64)  # images of a data set share a few sizes
 def axis_part(axis: Axis, part: range, logits: int) -> AxisPart:
     """Returns what `part` of the image's lines takes, where a window has `logits` lines of logits."""
-    lines, first = axis.lines(part), part[0]
-    if axis.mirrored:
-        first = axis.side - 1 - part[-1]
-    resize = bilinear(axis.rescaled, axis.side, range(first, first + len(part)))[:, lines.start : lines.stop]
-    upsampling = bilinear(logits, axis.window)
+    lines, spans = axis.lines(part), axis.spans(part, logits)
+    resize = bilinear(axis.rescaled, axis.side, axis.place(part), lines)
+    places = [
+        slice(axis.starts[number] + given.start - lines.start, axis.starts[number] + given.stop - lines.start)
+        for number, (given, _) in zip(axis.windows(part), spans, strict=True)
+    ]
     cover = torch.zeros(len(lines), dtype=torch.float64)
-    pieces = []
-    for number in axis.windows(part):
-        start = axis.starts[number]
-        low, high = max(lines.start, start), min(lines.stop, start + axis.window)
-        cover[low - lines.start : high - lines.start] += 1
-        pieces.append((low, high, upsampling[low - start : high - start]))
-    blocks, spans = [], []
-    for low, high, taken in pieces:
-        used = torch.nonzero(taken.any(dim=0))[:, 0]
-        spans.append((int(used[0]), int(used[-1]) + 1))
-        place = slice(low - lines.start, high - lines.start)
-        blocks.append((resize[:, place] / cover[place]) @ taken[:, slice(*spans[-1])])
-    matrix = torch.cat(blocks, dim=1).float()
-    return AxisPart(matrix.flip(0) if axis.mirrored else matrix, tuple(spans))
+    for place in places:
+        cover[place] += 1
+    pieces = [
+        (resize[:, place] / cover[place]) @ bilinear(logits, axis.window, given, used)
+        for place, (given, used) in zip(places, spans, strict=True)
+    ]
+    matrix = torch.cat(pieces, dim=1).float()
+    used = tuple((taken.start, taken.stop) for _, taken in spans)
+    return AxisPart(matrix.flip(0) if axis.mirrored else matrix, used)
 
 
 def starts(side: int, window: int, stride: int) -> list[int]:
@@ -122,20 +128,31 @@ def starts(side: int, window: int, stride: int) -> list[int]:
     ]
 
 
-def bilinear(size_in: int, size_out: int, part: range | None = None) -> Tensor:
+def taps(size_in: int, size_out: int, part: range) -> range:
+    """Returns which lines `part` of the output is interpolated between, perhaps one more at either end."""
+    if size_in == size_out:
+        return part
+    low, high = (max((line + 0.5) * size_in / size_out - 0.5, 0.0) for line in (part[0], part[-1]))
+    return range(min(int(max(low - 1e-9, 0.0)), size_in - 1), min(int(high + 1e-9) + 2, size_in))
+
+
+def bilinear(size_in: int, size_out: int, part: range | None = None, lines: range | None = None) -> Tensor:
     """Returns bilinear interpolation along one axis, align_corners False: float64 (size_out, size_in).
 
-    With `part` only those lines of the output: (len(part), size_in).
+    With `part` only those lines of the output, with `lines` only those of the input, which must hold `taps`.
     """
     part = range(size_out) if part is None else part
-    lines = torch.arange(part.start, part.stop, dtype=torch.float64)
-    place = (lines + 0.5) * (size_in / size_out) - 0.5 if size_in != size_out else lines
-    place = place.clamp(0, size_in - 1)
-    low = place.long().clamp(max=max(size_in - 2, 0))
-    matrix = torch.zeros(len(part), size_in, dtype=torch.float64)
+    lines = range(size_in) if lines is None else lines
+    place = torch.arange(part.start, part.stop, dtype=torch.float64)
+    if size_in != size_out:
+        place = ((place + 0.5) * (size_in / size_out) - 0.5).clamp(0, size_in - 1)
+    low = place.long()
+    high = (low + 1).clamp(max=size_in - 1)
+    matrix = torch.zeros(len(part), len(lines), dtype=torch.float64)
     rows = torch.arange(len(part))
-    matrix[rows, low] = 1 - (place - low)
-    matrix[rows, (low + 1).clamp(max=size_in - 1)] += place - low
+    matrix[rows, low - lines.start] = 1 - (place - low)
+    between = place > low  # elsewhere the next line may not even be among `lines`
+    matrix[rows[between], high[between] - lines.start] += (place - low)[between]
     return matrix
 
 
@@ -160,7 +177,7 @@ def blocks(
         logits_shape: (K, rows, columns) of one window.
     """
     limit = _BLOCK_ELEMENTS.get(device.type, 2**26)
-    counts = [1, 1]
+    counts = [-(-axis.side // _LARGEST) for axis in views[0]]
     while True:
         parts = [_cut(axis.side, count) for axis, count in zip(views[0], counts, strict=True)]
         needs = [_need(view, parts, logits_shape) for view in views]
@@ -177,7 +194,7 @@ def _cut(side: int, count: int) -> list[range]:
 def _need(view: tuple[Axis, Axis], parts: list[list[range]], logits_shape: tuple[int, int, int]) -> int:
     """Returns how many elements the largest of the blocks needs of a view's logits."""
     lines = [
-        max(axis_part(axis, part, logits).matrix.shape[1] for part in pieces)
+        max(sum(len(used) for _, used in axis.spans(part, logits)) for part in pieces)
         for axis, pieces, logits in zip(view, parts, logits_shape[1:], strict=True)
     ]
     return lines[0] * lines[1] * logits_shape[0]

@@ -4,6 +4,7 @@ Only the files cluster*.py import ray, and only inside functions: its environmen
 """
 
 import contextlib
+import gc
 import io
 import logging
 import os
@@ -55,7 +56,16 @@ def ray_session() -> Iterator[None]:
     try:
         yield
     finally:
-        ray.shutdown()
+        # Ray ends the process if something of its own is freed while it shuts down. Any thread that
+        # allocates, such as MLflow's, may collect cycles that hold such things: collect before, not during.
+        collecting = gc.isenabled()
+        gc.disable()
+        gc.collect()
+        try:
+            ray.shutdown()
+        finally:
+            if collecting:
+                gc.enable()
 
 
 def run_trials(

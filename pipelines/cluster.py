@@ -56,8 +56,8 @@ def ray_session() -> Iterator[None]:
     try:
         yield
     finally:
-        # Ray ends the process if something of its own is freed while it shuts down. Any thread that
-        # allocates, such as MLflow's, may collect cycles that hold such things: collect before, not during.
+        # Ray ends the process, with status 1, if a reference of its own is freed while it shuts down. A
+        # thread that allocates, such as the mirror's, may collect cycles that hold one: before, not during.
         collecting = gc.isenabled()
         gc.disable()
         gc.collect()

@@ -5,18 +5,13 @@ python -m pipelines.prepare <profile> [--allow-partial]
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from pipelines.entry import profile_stage
+from regproxy.bar import shown
 from regproxy.data.convert import prepare
 from regproxy.profile_file import load_profile
-
-_PLAIN_INTERVAL_S = 20.0
 
 
 def prepare_profile(profile_name: str, *, allow_partial: bool = False) -> int:
@@ -28,33 +23,12 @@ def prepare_profile(profile_name: str, *, allow_partial: bool = False) -> int:
         data = dataclasses.replace(entry, allow_partial=entry.allow_partial or allow_partial)
         out = Path("data/prepared") / profile_name / data.name
         started = time.monotonic()
-        with _shown(data.name) as progress:
+        with shown(data.name, "pairs") as progress:
             manifest = prepare(data, out, progress=progress)
         seconds = time.monotonic() - started
         pairs = manifest["num_images"]
         print(f"{data.name}: {pairs} pairs in {seconds:.1f} s, {pairs / seconds:.0f} pairs/s -> {out}")
     return 0
-
-
-@contextmanager
-def _shown(name: str) -> Iterator[Callable[[int, int], None]]:
-    """Gives the callback that shows progress: a bar on a terminal, elsewhere a line now and then."""
-    console = Console()
-    if console.is_terminal:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, transient=True) as bar:
-            task = bar.add_task(name, total=None)
-            yield lambda done, total: bar.update(task, completed=done, total=total)
-        return
-    printed = time.monotonic()
-
-    def show(done: int, total: int) -> None:
-        nonlocal printed
-        if time.monotonic() - printed > _PLAIN_INTERVAL_S:
-            printed = time.monotonic()
-            print(f"{name}: {done} of {total} pairs", flush=True)
-
-    yield show
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

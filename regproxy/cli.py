@@ -1,7 +1,7 @@
-"""The command line: `regproxy complexity`, `regproxy plan`, `regproxy import-official`.
+"""The command line: `regproxy predict`, `complexity`, `plan` and `import-official`.
 
-What runs experiments is the pipeline (`dvc repro`); these look at networks, say what a profile will cost and
-bring weights in.
+What runs experiments is the pipeline (`dvc repro`); these use a trained model, look at networks, say what a
+profile will cost and bring weights in.
 """
 
 import argparse
@@ -22,15 +22,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit status; a user's mistake is one line on standard error."""
     options = _parser().parse_args(arguments)
     try:
-        return options.run(options)
+        return options.run_command(options)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="regproxy", description="RegProxy: networks, costs, weights.")
+    parser = argparse.ArgumentParser(prog="regproxy", description="RegProxy: predictions, costs, weights.")
     commands = parser.add_subparsers(required=True, metavar="command")
+
+    command = commands.add_parser(
+        "predict",
+        help="label images with a trained model",
+        description="Writes a label map for each image (a PNG of class ids with the classes' colours as its "
+        "palette) and classes.csv, with the scale and windows of the model's evaluation.",
+    )
+    command.add_argument("run", type=Path, help="folder of a run, such as runs/demo/ade20k/4x4/0")
+    command.add_argument("images", type=Path, nargs="+", help="images, or folders of images")
+    command.add_argument("--out", type=Path, required=True, help="folder to write to")
+    command.add_argument(
+        "--overlay", action="store_true", help="also write pictures, half image, half colours"
+    )
+    command.add_argument("--multi-scale", action="store_true", help="average over scales and mirror images")
+    command.add_argument("--device", help="cpu, cuda, cuda:1 ... (default: cuda if there is one)")
+    command.set_defaults(run_command=_predict)
 
     command = commands.add_parser(
         "complexity",
@@ -43,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         help=f"a file in pipelines/profiles, without .yaml; repeatable (default: {' and '.join(_PAPER)})",
     )
-    command.set_defaults(run=_complexity)
+    command.set_defaults(run_command=_complexity)
 
     command = commands.add_parser(
         "plan",
@@ -70,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--price", type=float, help="of one GPU hour, to print the cost")
     command.add_argument("--json", action="store_true", help="print one object, with every training")
-    command.set_defaults(run=_plan)
+    command.set_defaults(run_command=_plan)
 
     command = commands.add_parser(
         "import-official",
@@ -80,8 +96,30 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("checkpoint", type=Path, help="a .pth file of the authors' release")
     command.add_argument("--out", type=Path, required=True, help="the folder to make")
     command.add_argument("--dataset", choices=("ade20k", "cityscapes"), help="what it was trained on")
-    command.set_defaults(run=_import_official)
+    command.set_defaults(run_command=_import_official)
     return parser
+
+
+def _predict(options: argparse.Namespace) -> int:
+    import torch
+
+    from regproxy.bar import shown
+    from regproxy.predict import predict_files
+
+    with shown("predicting", "images") as progress:
+        problems = predict_files(
+            options.run,
+            options.images,
+            options.out,
+            device=options.device or ("cuda" if torch.cuda.is_available() else "cpu"),
+            multi_scale=options.multi_scale,
+            overlay=options.overlay,
+            progress=progress,
+        )
+    print(f"label maps are in {options.out}/")
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    return 1 if problems else 0
 
 
 def _complexity(options: argparse.Namespace) -> int:

@@ -23,6 +23,8 @@ RANKS = {
     "official_models": 3,
     "official": 4,
     "eval": 3,
+    "bar": 0,
+    "predict": 4,
     "train": 4,
     "report": 5,
     "cli": 7,

@@ -21,7 +21,7 @@ from regproxy.data.atomic import replaced_directory
 from regproxy.data.datasets import SPLITS, DataError, Pair, find_pairs, label_table
 from regproxy.data.shards import MANIFEST, Record, ShardWriter, write_manifest
 
-__all__ = ["DataError", "convert_pair", "encode_label", "prepare", "read_label"]
+__all__ = ["DataError", "convert_pair", "decode_image", "encode_label", "prepare", "read_label"]
 
 # Label maps are flat: without row filters they are written and, what counts in training, read fastest.
 _LABEL_PNG = (cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE, cv2.IMWRITE_PNG_COMPRESSION, 3)
@@ -82,7 +82,7 @@ def convert_pair(pair: Pair, *, table: np.ndarray) -> Record | list[str]:
     image, image_bytes = None, b""
     try:
         image_bytes = pair.image.read_bytes()
-        image = _decode_image(image_bytes)
+        image = decode_image(image_bytes)
     except (OSError, DataError) as error:
         problems.append(f"{pair.image}: {error}")
     try:
@@ -103,8 +103,13 @@ def encode_label(label: np.ndarray) -> bytes:
     return encoded.tobytes()
 
 
-def _decode_image(encoded: bytes) -> np.ndarray:
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+def decode_image(encoded: bytes) -> np.ndarray:
+    """Decodes a JPEG, PNG ... of any kind to (H, W, 3) uint8 RGB, as its pixels lie in the file.
+
+    Raises:
+        DataError: it cannot be decoded.
+    """
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
     except cv2.error:

@@ -95,7 +95,7 @@ def load_model(path: str | os.PathLike, device: str | torch.device = "cpu") -> n
         ValueError: a file is missing or unreadable, or the weights do not fit the network.
     """
     directory = Path(path)
-    cell, weights = _read_cell(directory / _RECORD), _read_weights(directory / _WEIGHTS)
+    cell, weights = load_cell(directory), _read_weights(directory / _WEIGHTS)
     with torch.device("meta"):  # no weights are drawn, so no time is spent and no random state moves
         model = build(cell)
     wanted = model.state_dict()
@@ -116,17 +116,23 @@ def load_model(path: str | os.PathLike, device: str | torch.device = "cpu") -> n
     return model.to(device).eval()
 
 
-def _kind(tensor: Tensor) -> tuple[torch.Size, torch.dtype]:
-    return tensor.shape, tensor.dtype
+def load_cell(path: str | os.PathLike) -> Cell:
+    """Returns the cell in the record of a run's folder: what was trained, on which classes, how to predict.
 
-
-def _read_cell(path: Path) -> Cell:
+    Raises:
+        ValueError: the record is missing or none.
+    """
+    path = Path(path) / _RECORD
     try:
         return Cell.from_dict(json.loads(path.read_text())["cell"])
     except FileNotFoundError:
         raise ValueError(f"{path} is missing, give the folder of a finished run") from None
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is no run record ({error!r}), give the folder of a finished run") from None
+
+
+def _kind(tensor: Tensor) -> tuple[torch.Size, torch.dtype]:
+    return tensor.shape, tensor.dtype
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:

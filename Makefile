@@ -40,7 +40,7 @@ $(DEV_STAMP): $(STAMP)
 	@touch $@
 
 repro: setup
-	$(RUN) dvc repro
+	$(RUN) python -m pipelines.check && $(RUN) dvc repro
 
 test: setup-dev
 	$(RUN) python -m pytest
@@ -57,7 +57,8 @@ job: setup
 # Runs on a cluster, with the interpreter that is there. Ray gives jobs of the same sources one folder in common, so
 # each works in a copy of its own, which is no git repository; what it makes is on the storage.
 cluster-repro:
-	@if test -e .git; then exec python -m dvc repro; fi; \
+	@python -m pipelines.check || exit 1; \
+	  if test -e .git; then exec python -m dvc repro; fi; \
 	  test -n "$$REGPROXY_STORAGE" || \
 	    { echo "error: REGPROXY_STORAGE is not set, the job's results would be lost; give a URL such as s3://bucket/folder" >&2; exit 1; }; \
 	  own=$$(mktemp -d) && trap 'rm -rf "$$own"' EXIT INT TERM && cp -R . "$$own" && cd "$$own" && \

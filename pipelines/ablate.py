@@ -8,11 +8,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from pipelines.cluster import ray_session, run_trials
 from pipelines.display import GridDisplay
 from pipelines.entry import profile_stage
 from pipelines.exchange import Exchange
 from pipelines.tracking import Mirror
+from regproxy.model.network import build
 from regproxy.model.pretrained import ensure_weights
 from regproxy.parse import ConfigError
 from regproxy.plan import longest_first
@@ -47,6 +50,7 @@ def ablate(profile_name: str) -> int:
     missing = longest_first([trial for trial in trials if trial.finished_record() is None])
     finished = len(trials) - len(missing)
     print(f"{len(trials)} trials in profile {profile_name}: {finished} finished, {len(missing)} to train")
+    check_networks(missing)
     fetch_weights(missing)
     errors: dict[str, str] = {}
     with Mirror(profile_name) as mirror:
@@ -66,6 +70,19 @@ def ablate(profile_name: str) -> int:
         return 1
     print(f"runs are in runs/{profile_name}/")
     return 0
+
+
+def check_networks(trials: list[Trial]) -> None:
+    """Builds every network once, without weights; raises ConfigError naming the cells that cannot be."""
+    problems = []
+    for cell in {trial.cell: None for trial in trials}:
+        try:
+            with torch.device("meta"):
+                build(cell)
+        except ValueError as error:
+            problems.append(f"cell {cell.name} on {cell.data.name}: {error}")
+    if problems:
+        raise ConfigError("nothing was trained; " + "\n".join(problems))
 
 
 def fetch_weights(trials: list[Trial]) -> None:

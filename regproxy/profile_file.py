@@ -102,13 +102,17 @@ def load_profile(name: str) -> Profile:
     """Reads and resolves `pipelines/profiles/<name>.yaml`.
 
     Raises:
-        ConfigError: no such profile, unknown key, wrong type or impossible combination.
+        ConfigError: no such profile, no YAML, unknown key, wrong type or impossible combination.
     """
     path = profile_path(name)
     if not path.exists():
         known = sorted(file.stem for file in path.parent.glob("*.yaml"))
         choose(name, known, "profile")
-    return resolve(name, yaml.safe_load(path.read_text(encoding="utf-8")))
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no YAML, correct it: {' '.join(str(error).split())}") from None
+    return resolve(name, content)
 
 
 def resolve(name: str, content: object) -> Profile:

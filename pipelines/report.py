@@ -41,7 +41,8 @@ def report(profile_name: str) -> int:
         exchange.keep_report(profile_name)
     show(document, Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH))
     print(
-        f"tables are in {out}/tables.md, tables.csv and tables.tex, {len(names)} pictures in {out}/figures/"
+        f"report is {out}/report.html; tables are in tables.md, tables.csv and tables.tex beside it, "
+        f"{len(names)} pictures in {out}/figures/"
     )
     return 0
 

@@ -1,10 +1,12 @@
 """The report: medians only where all seeds are there, the paper's figures beside ours, sane pictures."""
 
+import base64
 import csv
 import dataclasses
 import io
 import json
 import re
+from html.parser import HTMLParser
 from pathlib import Path
 
 import cv2
@@ -25,6 +27,7 @@ from regproxy.report.findings import region_entropy, trends
 from regproxy.report.latex import escape, latex
 from regproxy.report.layout import Grid, row_label
 from regproxy.report.markdown import markdown
+from regproxy.report.page import page
 from regproxy.report.tables import best_two, table_grid
 from regproxy.report.what_was_run import deviations, runs_grid
 
@@ -461,13 +464,70 @@ def test_latex_is_balanced_and_escaped(profile: Profile, tmp_path: Path) -> None
     assert all(ord(char) < 128 for char in text.split(r"\begin{table}", 1)[1])
 
 
+class Page(HTMLParser):
+    """Checks that every element ends where it must; gathers the cells of each table and all pictures."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tables: list[list[list[str]]] = []
+        self.pictures: list[bytes] = []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "img":
+            head, data = dict(attrs)["src"].split(",")
+            assert head == "data:image/png;base64"
+            self.pictures.append(base64.b64decode(data, validate=True))
+        if tag in ("img", "meta"):
+            return
+        self.open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        if tag == "tr":
+            self.tables[-1].append([])
+        if tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if {"td", "th"} & set(self.open):
+            self.tables[-1][-1][-1] += data
+
+
+def test_page_says_all_and_needs_nothing_beside_it(profile: Profile, tmp_path: Path) -> None:
+    lines = (Row(label=("<b>a&b", ""), needs="weights"), *ROWS)
+    table = dataclasses.replace(profile.tables[0], title="Strides <i>", rows=lines)
+    profile = dataclasses.replace(profile, tables=(table,), notes=("a <note> of `code`",))
+    write_seeds(tmp_path, "ade20k", "linear", (0.41, 0.38, 0.40))
+    (tmp_path / "a.png").write_bytes(b"\x89PNG, so to speak")
+    document = compose(profile, gather(profile, tmp_path), COSTS, ["a.png"])
+    text = page(document, tmp_path)
+    shown = Page(text)
+    grids = [document.runs, *(section.grid for section in document.sections if section.grid)]
+    assert shown.tables == [[grid.header, *texts(grid)] for grid in grids]
+    assert shown.pictures == [b"\x89PNG, so to speak"]
+    assert "a &lt;note&gt; of <code>code</code>" in text and "Strides &lt;i&gt;" in text
+    assert not re.search(r"(?:src|href)=.(?!data:|#)|url\(|<script|@import", text)
+
+
 def test_files_are_whole(profile: Profile, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     document = write_report(profile, gather(profile, tmp_path), COSTS, out)
-    assert sorted(path.name for path in out.iterdir()) == ["tables.csv", "tables.md", "tables.tex"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "report.html",
+        "tables.csv",
+        "tables.md",
+        "tables.tex",
+    ]
     assert (out / "tables.md").read_text(encoding="utf-8") == markdown(document)
     assert (out / "tables.tex").read_text(encoding="utf-8") == latex(document)
+    assert (out / "report.html").read_text(encoding="utf-8") == page(document, out)
 
 
 def test_terminal_shows_texts_as_they_are(profile: Profile, tmp_path: Path) -> None:
@@ -579,7 +639,7 @@ def test_stage_swaps_a_whole_report_in(
     (tmp_path / "complexity/p.json").write_text(json.dumps({"format": 1, "cells": COSTS}))
     assert stage.main(["p"]) == 0
     shown = capsys.readouterr().out
-    assert "reports/p/tables.md" in shown and "40.00 (38.00–41.00)" in shown
+    assert "reports/p/report.html" in shown and "40.00 (38.00–41.00)" in shown
     report = tmp_path / "reports/p"
     assert "![curves-ade20k](figures/curves-ade20k.png)" in (report / "tables.md").read_text()
     assert [path.name for path in (report / "figures").iterdir()] == ["curves-ade20k.png"]

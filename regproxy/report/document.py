@@ -1,4 +1,4 @@
-"""The whole report: which sections stand in it, in which order, and the three files it is written to."""
+"""The whole report: which sections stand in it, in which order, and the four files it is written to."""
 
 import os
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from regproxy.report.findings import region_entropy, trends
 from regproxy.report.latex import latex
 from regproxy.report.layout import Document, Section
 from regproxy.report.markdown import markdown
+from regproxy.report.page import page
 from regproxy.report.tables import table_section
 from regproxy.report.what_was_run import deviations, missing_sentence, runs_grid, sentence
 
@@ -59,15 +60,16 @@ def write_report(
     *,
     figures: Sequence[str] = (),
 ) -> Document:
-    """Writes `tables.md`, `tables.csv` and `tables.tex`, each whole or not at all, and returns the report.
+    """Writes `tables.md`, `.csv` and `.tex` and `report.html`, each whole or not at all; returns the report.
 
     Args:
-        directory: where the files go; it exists. The others are those of `compose`.
+        directory: where the files go and the figures lie; it exists. The others are those of `compose`.
     """
     document = compose(profile, scores, complexity, figures)
     _write(directory / "tables.md", markdown(document))
     _write(directory / "tables.csv", csv_text(profile, scores, complexity))
     _write(directory / "tables.tex", latex(document))
+    _write(directory / "report.html", page(document, directory))
     return document
 
 

@@ -1,6 +1,6 @@
 """The report before it is rendered: sections of sentences and grids; and how numbers and labels read.
 
-markdown.py, latex.py and the terminal render these values; nothing of what is said is decided there.
+markdown.py, latex.py, page.py and the terminal render these values; nothing of what is said is decided there.
 """
 
 from collections.abc import Sequence

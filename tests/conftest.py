@@ -8,10 +8,12 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
+from report_records import ROWS
 
 from regproxy.config import Cell
 from regproxy.data.convert import prepare
 from regproxy.data.demo import write_demo
+from regproxy.profile import Profile, Table
 from regproxy.profile_file import load_profile
 from regproxy.train.trial import Trial
 
@@ -57,3 +59,10 @@ def make_trial(smoke_data: dict[str, Path], tmp_path: Path) -> Callable[..., Tri
         return Trial("smoke", changed, seed, str(smoke_data["ade20k"]), str(tmp_path / run))
 
     return make
+
+
+@pytest.fixture
+def profile() -> Profile:
+    """The smoke profile with three seeds and published values."""
+    table = Table(name="t1", title="Output strides", columns=("arch.", "h×w"), complexity=True, rows=ROWS)
+    return dataclasses.replace(load_profile("smoke"), name="p", seeds=(0, 1, 2), tables=(table,))

@@ -71,7 +71,8 @@ def _table(grid: Grid) -> str:
         mark = ' class="break"' if index in grid.breaks else ""
         rows.append(f"<tr{mark}>{entries}</tr>")
     body = "\n".join(rows)
-    return f'<div class="wide"><table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>'
+    head = f"<thead><tr>{heads}</tr></thead>"
+    return f'<div class="wide"><table>\n{head}\n<tbody>\n{body}\n</tbody>\n</table></div>'
 
 
 def _entry(entry: Entry) -> str:

@@ -1,0 +1,75 @@
+"""Records of a small profile for the tests of the report, and how to read what is made of them."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+from regproxy.profile import Profile, Row
+from regproxy.report.aggregate import Score, collect
+from regproxy.report.csv_file import csv_text
+from regproxy.report.layout import Grid
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+ROWS = (
+    Row(label=("ViT", "-"), cell="linear", published={"ade20k": 38.76}),
+    Row(label=("RegProxy", "4×4"), cell="region-4x4", published={"ade20k": 40.0, "cityscapes": 75.08}),
+)
+COSTS = {
+    "linear": {"params": 5_712_342, "gflops_paper": 3.8179, "gmacs": 10.4629},
+    "region-4x4": {"params": 5_779_494, "gflops_paper": 3.8871, "gmacs": 10.5528},
+}
+
+
+def write(root: Path, place: str, miou: float, *, run: dict | None = None, **changes: object) -> Path:
+    """Writes a result and its run record for `<data set>/<cell>/<seed>`; returns the result's file."""
+    dataset, cell, seed = place.split("/")
+    result = {
+        "format": 1,
+        "run_identity": "run",
+        "dataset": dataset,
+        "cell": cell,
+        "seed": int(seed),
+        "miou": miou,
+        "num_images": 4,
+        **changes,
+    }
+    record = {
+        "format": 1,
+        "identity": "run",
+        "cell": {"recipe": {"batch_size": 4}},
+        "steps": 8,
+        "workers": 1,
+        "data_manifest": "d" * 64,
+        "git_commit": f"{COMMIT}-dirty",
+        **(run or {}),
+    }
+    result_file, run_dir = root / f"results/p/{place}.json", root / "runs/p" / place
+    for path, content in ((result_file, result), (run_dir / "run.json", record)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content))
+    lines = [{"step": s, "loss": 2.0 / s, "learning_rate": 1e-3} for s in (2, 4, 6)]
+    lines.append({"step": 8, "loss": 0.2, "val_miou": miou})
+    (run_dir / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return result_file
+
+
+def gather(profile: Profile, root: Path) -> dict[tuple[str, str], Score]:
+    return collect(profile, results_dir=root / "results", runs_dir=root / "runs")
+
+
+def write_seeds(root: Path, dataset: str, cell: str, mious: tuple[float, ...], **changes: object) -> None:
+    for seed, miou in enumerate(mious):
+        write(root, f"{dataset}/{cell}/{seed}", miou, **changes)
+
+
+def texts(grid: Grid) -> list[list[str]]:
+    return [[entry.text for entry in line] for line in grid.lines]
+
+
+def bold(grid: Grid, head: str) -> list[bool]:
+    return [entry.bold for column in grid.columns if column.head == head for entry in column.entries]
+
+
+def rows(profile: Profile, scores: dict[tuple[str, str], Score]) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(csv_text(profile, scores, COSTS))))

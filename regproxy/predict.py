@@ -16,7 +16,7 @@ from regproxy.eval.infer import predict, predict_multi_scale
 from regproxy.model.network import load_cell, load_model
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
-_OVERLAY = "-overlay.jpg"
+_CLASSES, _HEAD = "classes.csv", ("id", "class", "colour")
 
 
 def predict_files(
@@ -32,8 +32,8 @@ def predict_files(
     """Predicts images with the model of a run's folder; returns what was wrong with those left out.
 
     For each image, `out` gets `<name>.png` of its size: pixels are train ids, the palette has the classes'
-    colours. `classes.csv` beside them says which is which. A file is whole or not there; one that stood
-    there is replaced.
+    colours. `classes.csv` beside them says which is which. A photo that a turned camera took is labelled
+    upright, as it is shown. A file is whole or not there; earlier predictions are replaced, nothing else.
 
     Args:
         run: has run.json and model.safetensors, as `ablate` and `import-official` leave them.
@@ -46,21 +46,22 @@ def predict_files(
 
     Raises:
         ValueError: no such run or device, inputs that are missing, without images or would be written to
-            one file, or ratios that the cell does not have.
+            one file, `out` holds files of others by such names, or the cell has no such ratios.
     """
     cell = load_cell(run)
     if multi_scale and not cell.evaluation.multi_scale_ratios:
         raise ValueError(f"{run}: its profile gives evaluation no multi_scale_ratios, predict at one scale")
     places = _places(inputs, out)
+    _check_free([*places, *(map(overlay_of, places) if overlay else ())], out)
     model, colours = load_model(run, _device(device)), palette(cell.data)
     out.mkdir(parents=True, exist_ok=True)
-    _write_classes(cell, colours, out / "classes.csv")
+    _write_classes(cell, colours, out / _CLASSES)
     ask = predict_multi_scale if multi_scale else predict
     how = {"evaluation": cell.evaluation, "mean": cell.recipe.image_mean, "std": cell.recipe.image_std}
     problems = []
     for done, (place, source) in enumerate(places.items(), start=1):
         try:
-            image = decode_image(source.read_bytes())
+            image = decode_image(source.read_bytes(), upright=True)
         except (OSError, DataError) as error:
             problems.append(f"{source}: {error}")
         else:
@@ -79,7 +80,7 @@ def predict_files(
 
 def overlay_of(place: Path) -> Path:
     """Returns where the picture beside a label map stands."""
-    return place.with_name(place.stem + _OVERLAY)
+    return place.with_name(f"{place.stem}-overlay.jpg")
 
 
 def _places(inputs: Sequence[Path], out: Path) -> dict[Path, Path]:
@@ -88,7 +89,9 @@ def _places(inputs: Sequence[Path], out: Path) -> dict[Path, Path]:
     for given in inputs:
         if given.is_dir():
             names = {
-                path: path.relative_to(given) for path in sorted(given.rglob("*")) if _is_image(path, out)
+                path: path.relative_to(given)
+                for path in sorted(given.rglob("*"))
+                if _is_image(path, given, out)
             }
             if not names:
                 raise ValueError(f"{given} has no images ({', '.join(SUFFIXES)}), give another folder")
@@ -110,10 +113,25 @@ def _places(inputs: Sequence[Path], out: Path) -> dict[Path, Path]:
     return places
 
 
-def _is_image(path: Path, out: Path) -> bool:
+def _is_image(path: Path, given: Path, out: Path) -> bool:
     """Whether a file below a given folder is to be predicted: neither hidden nor an earlier prediction."""
     wanted = path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    return wanted and out.resolve() not in path.resolve().parents
+    inside = given.resolve() in out.resolve().parents
+    return wanted and not (inside and out.resolve() in path.resolve().parents)
+
+
+def _check_free(places: Sequence[Path], out: Path) -> None:
+    """Raises ValueError if files stand in the way that this did not write, as `classes.csv` tells."""
+    above = next(folder for folder in (out, *out.resolve().parents) if folder.exists())
+    if not above.is_dir():
+        raise ValueError(f"{above} is a file, choose a folder for the label maps")
+    try:
+        ours = (out / _CLASSES).read_text().startswith(",".join(_HEAD))
+    except (FileNotFoundError, UnicodeDecodeError):
+        ours = False
+    taken = [] if ours else [place for place in (*places, out / _CLASSES) if place.exists()]
+    if taken:
+        raise ValueError(f"{taken[0]} is there already and no prediction, choose another folder than {out}")
 
 
 def _device(name: str | torch.device) -> torch.device:
@@ -131,7 +149,7 @@ def _write_classes(cell: Cell, colours: np.ndarray, path: Path) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     with temporary.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(("id", "class", "colour"))
+        writer.writerow(_HEAD)
         for number, (name, colour) in enumerate(zip(cell.data.classes, colours, strict=True)):
             writer.writerow((number, name, "#{:02x}{:02x}{:02x}".format(*colour)))
     os.replace(temporary, path)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import SMOKE_CELLS
-from PIL import Image
+from PIL import Image, ImageOps
 
 from regproxy.cli import main
 from regproxy.config import Cell
@@ -111,6 +111,40 @@ def test_multi_scale_averages_or_says_that_it_cannot(
         np.testing.assert_array_equal(np.asarray(labels), expected)
 
 
+def test_photos_of_a_turned_camera_are_labelled_upright(
+    run: Path, put: Callable[..., Path], tmp_path: Path
+) -> None:
+    with Image.open(put("flat.png", size=(40, 60))) as picture:
+        exif = Image.Exif()
+        exif[0x0112] = 6  # to be shown turned by 90 degrees
+        picture.save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    with Image.open(tmp_path / "turned.jpg") as picture:
+        upright = np.asarray(ImageOps.exif_transpose(picture))
+    out = tmp_path / "out"
+    assert main(["predict", str(run), str(tmp_path / "turned.jpg"), "--out", str(out)]) == 0
+    with Image.open(out / "turned.png") as labels:
+        assert labels.size == (40, 60)
+        np.testing.assert_array_equal(np.asarray(labels), predict(load_model(run), upright, **how()))
+
+
+def test_an_image_of_one_row_is_an_image(run: Path, put: Callable[..., Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert main(["predict", str(run), str(put("line.png", size=(1, 3000))), "--out", str(out)]) == 0
+    with Image.open(out / "line.png") as labels:
+        assert labels.size == (3000, 1)
+
+
+def test_out_may_lie_above_its_images(
+    run: Path, put: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("work/photos/a.jpg")
+    monkeypatch.chdir(tmp_path / "work")
+    for _ in range(2):
+        assert main(["predict", str(run), "photos", "--out", "."]) == 0
+    names = {path.as_posix() for path in Path().rglob("*") if path.is_file()}
+    assert names == {"a.png", "classes.csv", "photos/a.jpg"}
+
+
 def test_a_damaged_image_is_named_and_the_others_are_predicted(
     run: Path, put: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,6 +163,10 @@ def test_a_damaged_image_is_named_and_the_others_are_predicted(
         (["empty"], "out", "cpu", "has no images"),
         (["one/a.png", "two/a.png"], "out", "cpu", "would both be"),
         (["one/a.png"], "one", "cpu", "would be overwritten"),
+        (["two/a.png"], "one", "cpu", "a.png is there already and no prediction"),
+        (["two"], "two", "cpu", "would be overwritten"),
+        (["two/a.png"], "one/a.png", "cpu", "a.png is a file"),
+        (["two/a.png"], "one/a.png/below", "cpu", "a.png is a file"),
         (["one/a.png"], "out", "abacus", "device abacus cannot be used"),
     ],
 )
@@ -153,5 +191,6 @@ def test_mistakes_are_one_sentence_and_nothing_is_written(
 
 
 def test_what_is_no_run_is_refused(put: Callable[..., Path], tmp_path: Path, capsys) -> None:
-    assert main(["predict", str(tmp_path), str(put("a.png")), "--out", str(tmp_path / "out")]) == 1
-    assert "run.json is missing, give the folder of a finished run" in capsys.readouterr().err
+    for place in (tmp_path, put("b.png")):
+        assert main(["predict", str(place), str(put("a.png")), "--out", str(tmp_path / "out")]) == 1
+        assert "run.json is missing, give the folder of a finished run" in capsys.readouterr().err

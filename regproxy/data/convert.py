@@ -103,13 +103,15 @@ def encode_label(label: np.ndarray) -> bytes:
     return encoded.tobytes()
 
 
-def decode_image(encoded: bytes) -> np.ndarray:
-    """Decodes a JPEG, PNG ... of any kind to (H, W, 3) uint8 RGB, as its pixels lie in the file.
+def decode_image(encoded: bytes, *, upright: bool = False) -> np.ndarray:
+    """Decodes a JPEG or PNG of any kind to (H, W, 3) uint8 RGB.
+
+    Pixels lie as in the file, as a label's do, or `upright` as a camera that was turned has noted.
 
     Raises:
         DataError: it cannot be decoded.
     """
-    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    flags = cv2.IMREAD_COLOR_RGB | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION)
     try:
         image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
     except cv2.error:

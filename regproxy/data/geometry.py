@@ -2,12 +2,12 @@
 
 
 def rescaled_size(size: tuple[int, int], scale: tuple[int, int]) -> tuple[int, int]:
-    """Returns (H, W) after rescaling `size` into `scale`, keeping the aspect ratio.
+    """Returns (H, W) after rescaling `size` into `scale`, keeping the aspect ratio; 1 or more each.
 
     Args:
         size: (H, W) of the image.
         scale: (long, short): neither may be exceeded by the image's longer and shorter side.
     """
     factor = min(max(scale) / max(size), min(scale) / min(size))
-    height, width = (int(side * factor + 0.5) for side in size)
+    height, width = (max(int(side * factor + 0.5), 1) for side in size)
     return height, width

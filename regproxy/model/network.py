@@ -125,7 +125,7 @@ def load_cell(path: str | os.PathLike) -> Cell:
     path = Path(path) / _RECORD
     try:
         return Cell.from_dict(json.loads(path.read_text())["cell"])
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ValueError(f"{path} is missing, give the folder of a finished run") from None
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is no run record ({error!r}), give the folder of a finished run") from None

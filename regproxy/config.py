@@ -106,7 +106,8 @@ class Recipe:
         counts = ("steps", "batch_size", "accumulate", "log_every", "validate_every", "checkpoint_every")
         check_range(self, *counts, "crop", "scale", "cosine_periods", low=1)
         check_range(self, "learning_rate", "eps", "weight_decay", "region_loss_weight", low=0)
-        check_range(self, "warmup_steps", "loader_workers", low=0)
+        check_range(self, "warmup_steps", "loader_workers", "cosine_weights", "ratio_range", low=0)
+        check_range(self, "image_mean", "image_std", low=0, high=255)
         check_range(self, "betas", "warmup_ratio", "flip_probability", "max_class_share", low=0, high=1)
         if min(self.image_std) <= 0:
             raise ConfigError(f"image_std {list(self.image_std)} is not allowed, each must be above 0")
@@ -137,6 +138,7 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         check_range(self, "scale", low=1)
+        check_range(self, "multi_scale_ratios", low=0)
         if any(s < 1 or s > w for s, w in zip(self.stride, self.window, strict=True)):
             raise ConfigError(
                 f"stride {list(self.stride)} is not allowed, it must be between 1 and the window "

@@ -164,8 +164,10 @@ def _cells(file: _File, datasets: dict[str, DataConfig], where: str) -> tuple[Ce
         for name, content in file.cells.items()
     }
     for name, entry in entries.items():
-        for dataset in (*(entry.datasets or ()), *entry.by_dataset):
-            choose(dataset, datasets, f"{where}: cells.{name}: data set")
+        for dataset in entry.datasets or ():
+            choose(dataset, datasets, f"{where}: cells.{name}.datasets")
+        for dataset in entry.by_dataset:
+            choose(dataset, entry.datasets or datasets, f"{where}: cells.{name}.by_dataset")
     return tuple(
         _cell(name, {k: v for k, v in file.cells[name].items() if k not in own}, entry, data, file, where)
         for data in datasets.values()
@@ -179,14 +181,16 @@ def _cell(
 ) -> Cell:
     where = f"{where}: cells.{name}"
     architecture = file.architectures[choose(model.get("arch"), file.architectures, f"{where}.arch")]
+    if "backbone" in model:
+        raise ConfigError(f"{where}.backbone: a cell takes that of its arch, write another architecture")
     model["backbone"] = dataclasses.asdict(architecture.backbone)
     if model.get("head") == "regproxy":
         model.setdefault("conv", "depthwise")
         if "tap" not in model and data.name in architecture.taps:
             model["tap"] = architecture.taps[data.name]
     pretrain = model.setdefault("pretrain", architecture.pretrain)
-    if pretrain not in ("none", "file"):
-        kind = choose(pretrain, architecture.weights, f"{where} on {model['arch']}: pretrain")
+    kind = choose(pretrain, ("none", "file", *architecture.weights), f"{where} on {model['arch']}: pretrain")
+    if kind in architecture.weights:
         model.setdefault("weights", architecture.weights[kind])
     layers = {
         section: {

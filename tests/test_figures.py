@@ -1,6 +1,7 @@
 """The report's pictures."""
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -56,3 +57,11 @@ def test_predictions_of_a_trained_run(make_trial, profile: Profile, tmp_path: Pa
     )
     assert [path.name for path in paths] == ["ade20k-1.png"]
     assert cv2.imread(str(paths[0])).shape[1] > 400
+
+    shutil.rmtree(run_dir)  # a result whose run lies elsewhere
+    assert (
+        figures.predictions(
+            profile, gather(profile, tmp_path), trial.cell.data, data_dir=data_dir, out=tmp_path
+        )
+        == []
+    )

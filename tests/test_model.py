@@ -86,7 +86,9 @@ def test_a_network_begins_as_the_recipe_says() -> None:
     assert len(norms) == 7 and all(norm.eps == 1e-6 for norm in norms)
 
 
-@pytest.mark.parametrize("name", ["vit_tiny_patch16_384", "deit_tiny_distilled_patch16_224"])
+@pytest.mark.parametrize(
+    "name", ["vit_tiny_patch16_384", "deit_tiny_distilled_patch16_224", "vit_small_patch16_18x2_224"]
+)
 def test_last_tokens_are_timms_own(name: str) -> None:
     config = dataclasses.replace(TINY, timm_name=name)
     backbone = build_backbone(config, image_size=(64, 48), tap=2, drop_path=0.0).eval()
@@ -96,6 +98,15 @@ def test_last_tokens_are_timms_own(name: str) -> None:
     tokens = vit.forward_features(images)[:, vit.num_prefix_tokens :]
     torch.testing.assert_close(late.flatten(2).mT, tokens)
     torch.testing.assert_close(vit.norm(early.flatten(2).mT), tokens)  # the last block's output, not normed
+
+
+def test_a_stem_may_give_all_its_levels() -> None:
+    config = Backbone(timm_name="vit_small_resnet26d_224", width=32, depth=1, heads=2)
+    backbone = build_backbone(config, image_size=(64, 96), tap=None, drop_path=0.0).eval()
+    images = torch.randn(1, 3, 64, 96)
+    vit = backbone.vit
+    tokens = vit.forward_features(images)[:, vit.num_prefix_tokens :]
+    torch.testing.assert_close(backbone(images)[1].flatten(2).mT, tokens)
 
 
 def test_taps_are_the_residual_stream() -> None:

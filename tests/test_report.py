@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from report_records import COMMIT, COSTS, gather, rows, texts, write, write_seeds
+from report_records import CELLS, COMMIT, COSTS, gather, rows, texts, write, write_seeds
 
 from pipelines import report as stage
 from regproxy.profile import Profile, Trend
@@ -35,9 +35,13 @@ def test_deviations_are_notes_and_what_the_records_say(profile: Profile, tmp_pat
     write(tmp_path, "ade20k/linear/0", 0.4, run=clean)
     assert deviations(profile, gather(profile, tmp_path)) is None
 
-    other = {"git_commit": "f" * 40 + "-dirty", "steps": 16, "cell": {"recipe": {"batch_size": 2}}}
-    write(tmp_path, "ade20k/linear/1", 0.4, run=other)
+    cell = CELLS["region-4x4", "ade20k"]
+    small = dataclasses.replace(cell, recipe=dataclasses.replace(cell.recipe, batch_size=2))
+    other = {"git_commit": "f" * 40 + "-dirty", "steps": 16, "cell": small.to_dict()}
+    write(tmp_path, "ade20k/region-4x4/1", 0.4, run=other)
     write(tmp_path, "cityscapes/linear/0", 0.4, run={**clean, "steps": 32})
+    cells = tuple(small if one == cell else one for one in profile.cells)
+    profile = dataclasses.replace(profile, cells=cells)
     profile = dataclasses.replace(profile, seeds=(0, 1), notes=("Short schedules.",))
     assert deviations(profile, gather(profile, tmp_path)).points == (
         "Short schedules.",
@@ -89,6 +93,16 @@ def test_strays_and_results_of_earlier_runs_do_not_count(profile: Profile, tmp_p
     scores = gather(profile, tmp_path)
     assert set(scores["linear", "ade20k"].outcomes) == {0, 2}
     assert len(scores) == 4
+
+
+def test_runs_with_another_recipe_do_not_count(profile: Profile, tmp_path: Path) -> None:
+    write_seeds(tmp_path, "ade20k", "linear", (0.41, 0.38))
+    cell = CELLS["linear", "ade20k"]
+    faster = dataclasses.replace(cell, recipe=dataclasses.replace(cell.recipe, learning_rate=1.0))
+    scored = dataclasses.replace(cell, name="x", evaluation=CELLS["linear", "cityscapes"].evaluation)
+    for other, found in ((faster, 2), (scored, 3)):  # the name and the way of scoring train nothing
+        write(tmp_path, "ade20k/linear/2", 0.99, run={"cell": other.to_dict()})
+        assert len(gather(profile, tmp_path)["linear", "ade20k"].outcomes) == found
 
 
 @pytest.mark.parametrize(

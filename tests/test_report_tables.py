@@ -131,7 +131,7 @@ def test_ours_and_published_are_bold_each_by_themselves(profile: Profile, tmp_pa
     table = Table(name="t", title="t", rows=lines)
     profile = dataclasses.replace(profile, tables=(table,))
     for name, miou in zip(cells, (0.1, 0.2, 0.3), strict=True):
-        write_seeds(tmp_path, "ade20k", name, (miou, miou, miou))
+        write_seeds(tmp_path, "ade20k", name, (miou, miou, miou), run={"cell": template.to_dict()})
     scores = gather(profile, tmp_path)
     grid = table_grid(profile, table, scores, {})
     assert bold(grid, "ade20k") == [False, True, True]

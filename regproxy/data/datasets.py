@@ -183,8 +183,7 @@ def find_pairs(data: DataConfig, split: Literal["train", "val"]) -> tuple[list[P
     if spec.expected and not data.allow_partial and images and len(images) != spec.expected[position]:
         problems.append(
             f"data set {data.name}: {folder} has {len(images):,} images, {data.format} officially has "
-            f"{spec.expected[position]:,}; complete it, set allow_partial: true "
-            f"or run prepare with --allow-partial"
+            f"{spec.expected[position]:,}; complete it or set allow_partial: true in the profile"
         )
     return pairs, problems
 

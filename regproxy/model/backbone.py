@@ -61,7 +61,8 @@ class VisionTransformer(nn.Module):
     def _patches(self, images: Tensor) -> Tensor:
         """Projects each patch of (B, 3, X, Y), or what a hybrid's stem makes of it, to (B, C, H, W)."""
         embed = self.vit.patch_embed
-        return embed.proj(embed.backbone(images) if hasattr(embed, "backbone") else images)
+        stem = embed.backbone(images) if hasattr(embed, "backbone") else images
+        return embed.proj(stem[-1] if isinstance(stem, list) else stem)  # some stems give all their levels
 
     def _embed(self, patches: Tensor) -> Tensor:
         """Turns patches (B, C, H, W) into tokens (B, N, C) with prefix tokens and position embedding."""
@@ -127,7 +128,8 @@ def build_backbone(
     with torch.device("meta"):  # one block without weights, to learn the model's own sizes
         template = timm.create_model(name, num_classes=0, depth=1, weight_init="skip")
     width = sizes.get("embed_dim", template.embed_dim)
-    heads = sizes.get("num_heads", template.blocks[0].attn.num_heads)
+    blocks = template.blocks[0].modules()  # one of them may hold attentions side by side
+    heads = sizes.get("num_heads") or next(one.num_heads for one in blocks if hasattr(one, "num_heads"))
     if min(sizes.values(), default=1) < 1 or width % heads:
         raise ValueError(
             f"backbone sizes {sizes} are not allowed, take 1 or more each and a width that the heads divide "

@@ -72,7 +72,8 @@ Complexity = Mapping[str, Mapping[str, Any]]  # by name of cell: params, gflops_
 def collect(profile: Profile, *, results_dir: Path, runs_dir: Path) -> dict[tuple[str, str], Score]:
     """Reads the records of every trial that the profile asks for; others are left alone.
 
-    A result of an earlier run than the one that lies in its run folder counts as missing.
+    A result of an earlier run than the one that lies in its run folder counts as missing, and so does one of
+    a run with another model, recipe or classes than the profile has now.
 
     Args:
         profile: decides which cells, data sets and seeds there are, and their order.
@@ -90,7 +91,7 @@ def collect(profile: Profile, *, results_dir: Path, runs_dir: Path) -> dict[tupl
             run_dir = Path(runs_dir, place, str(seed))
             result = _read_result(Path(results_dir, place, f"{seed}.json"))
             run = read_record(run_dir / "run.json", _RUN_KEYS)
-            if result and (run is None or run["identity"] == result["run_identity"]):
+            if result and (run is None or _is_result_of(result, run, cell)):
                 outcomes[seed] = Outcome(result=result, run=run, run_dir=run_dir)
         scores[cell.name, cell.data.name] = Score(cell=cell, seeds=profile.seeds, outcomes=outcomes)
     return scores
@@ -146,6 +147,15 @@ def _read_result(path: Path) -> dict[str, Any] | None:
             allowed = "a number of 0 or more" if limit == math.inf else "between 0 and 1"
             raise ValueError(_damaged(path, f"{metric} {value!r} is not {allowed}"))
     return result
+
+
+def _is_result_of(result: Mapping[str, Any], run: Mapping[str, Any], cell: Cell) -> bool:
+    """Whether a result is that of the run beside it, and the run that of the cell as it is now."""
+    try:
+        trained = Cell.from_dict(run["cell"])
+    except (ValueError, TypeError, KeyError, AttributeError):  # as an older version wrote it
+        return False
+    return run["identity"] == result["run_identity"] and trained.digest() == cell.digest()
 
 
 def _raw(result: Mapping[str, Any], metric: Metric) -> Any:

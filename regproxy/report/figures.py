@@ -32,7 +32,7 @@ def predictions(
     """Draws validation images with label and predictions of `profile.pictures.cells`; returns the files.
 
     The images are spread evenly over the split, whatever the results. A cell shows its median seed, and
-    is left out while it has no result.
+    is left out while it has no result or the run is not here.
 
     Args:
         profile: gives the pictures wanted and the labels of the cells.
@@ -43,7 +43,7 @@ def predictions(
     """
     wanted = profile.pictures.cells if profile.pictures else ()
     found = [scores[name, data.name] for name in wanted if (name, data.name) in scores]
-    found = [score for score in found if score.outcomes]
+    found = [score for score in found if score.outcomes and score.outcomes[score.median_seed].run]
     if not found:
         return []
 

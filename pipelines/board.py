@@ -3,12 +3,15 @@
 It lives in a process of its own on the driver's node, which imports neither torch nor the pipeline.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from pipelines.budget import ALLOWED, Budget
 from regproxy.train.progress import Progress
 
+_LOOK_EVERY_S = 1.0  # for nodes that leave
 _DIED = f"its processes died {ALLOWED + 1} times without a newer checkpoint in between, see Ray's logs"
 
 
@@ -25,9 +28,15 @@ class News:
 
 
 class Board:
-    """The actor; its methods are called remotely. `alive_nodes` returns Ray's ids of the nodes alive."""
+    """The actor; its methods are called remotely.
 
-    def __init__(self, alive_nodes: Callable[[], set[str]]) -> None:
+    `alive_nodes` returns Ray's ids of the nodes alive, `leaving_nodes` of those that will soon be gone.
+    """
+
+    def __init__(
+        self, alive_nodes: Callable[[], set[str]], leaving_nodes: Callable[[], set[str]] = set
+    ) -> None:
+        self._leaving_nodes, self._leaving, self._looked = leaving_nodes, set(), -_LOOK_EVERY_S
         self._news = News()
         self._budget = Budget(alive_nodes)
         self._failures: dict[int, str] = {}
@@ -82,6 +91,14 @@ class Board:
 
     def stopping(self) -> bool:
         return self._stopping
+
+    def told(self, node: str) -> Literal["grid", "signal"] | None:
+        """Returns why the trials on a node shall stop: the whole grid does, or the node is about to leave."""
+        if self._stopping:
+            return "grid"
+        if time.monotonic() - self._looked >= _LOOK_EVERY_S:
+            self._leaving, self._looked = self._leaving_nodes(), time.monotonic()
+        return "signal" if node in self._leaving else None
 
     def take(self) -> News:
         """Returns all that is pinned, and takes the notes off."""

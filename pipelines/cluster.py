@@ -14,7 +14,7 @@ from typing import Any
 from pipelines.board import Board
 from pipelines.cluster_storage import clear_ray_storage, ray_storage
 from pipelines.cluster_trial import COORDINATION, Work, trial_actor
-from pipelines.cluster_watch import OnEnd, Watch, alive_nodes, growing_search, make_watcher
+from pipelines.cluster_watch import OnEnd, Watch, alive_nodes, growing_search, leaving_nodes, make_watcher
 from pipelines.guard import train_guarded
 from pipelines.notice import Interrupted, StopRequest
 from regproxy.parse import ConfigError
@@ -100,7 +100,7 @@ def run_trials(
     _check_fits(resources)
     clear_ray_storage(trials[0])  # trials resume from their own checkpoints
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    board = ray.remote(num_cpus=0)(Board).options(scheduling_strategy=here).remote(alive_nodes)
+    board = ray.remote(num_cpus=0)(Board).options(scheduling_strategy=here).remote(alive_nodes, leaving_nodes)
     work = Work(trials, resources, git_commit, board, train)
     trainable = tune.with_parameters(trial_actor(), work=work)
     alone = resources.workers == 1

@@ -128,11 +128,11 @@ def _train_as_worker(trial: Trial, index: int, work: Work) -> dict:
 
 
 def _train(trial: Trial, index: int, work: Work, notice: Notice) -> dict:
-    """Trains as one process of a trial. Raises Stopped for a signal: the trial is then taken up again."""
+    """Trains as one process of a trial. Raises Stopped for a notice: the trial is then taken up again."""
     import ray
 
-    board = work.board
-    board.join.remote(index, socket.gethostname(), ray.get_runtime_context().get_node_id())
+    board, node = work.board, ray.get_runtime_context().get_node_id()
+    board.join.remote(index, socket.gethostname(), node)
     hooks = {
         "report": partial(board.pin.remote, index),
         "note": partial(board.note.remote, index),
@@ -140,12 +140,12 @@ def _train(trial: Trial, index: int, work: Work, notice: Notice) -> dict:
         "stopping": notice.given,
     }
     try:
-        with notice.watching(lambda: ray.get(board.stopping.remote())):
+        with notice.watching(lambda: ray.get(board.told.remote(node))):
             return {"error": work.train(trial, git_commit=work.git_commit, **hooks), "stopped": False}
     except Stopped as stop:
         if ray.get(board.stopping.remote()):
             return {"error": None, "stopped": True}
         if notice.reason == "signal":
-            board.note.remote(index, f"was told to end by a signal; {stop}")
+            board.note.remote(index, f"was told that its process or node ends; {stop}")
             ray.get(board.give_way.remote(index))
         raise

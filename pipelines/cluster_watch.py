@@ -107,6 +107,13 @@ def alive_nodes() -> set[str]:
     return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
 
 
+def leaving_nodes() -> set[str]:
+    """Returns Ray's ids of the nodes that are being drained: their machines have got notice."""
+    from ray._private.state import state
+
+    return set(state.get_draining_nodes())
+
+
 def growing_search(capacity: Callable[[], int]) -> Any:
     """Returns Tune's own search, which starts no more trials than `capacity` says at the time, at least one.
 

@@ -5,10 +5,12 @@ import traceback
 from collections.abc import Callable
 
 import cv2
+import torch
 
+from regproxy.data.loader import is_lost_worker
 from regproxy.train.context import Context
-from regproxy.train.loop import NonFiniteLossError
 from regproxy.train.remote import leave_error, train_anywhere
+from regproxy.train.step import NonFiniteLossError
 from regproxy.train.stop import Stopped
 from regproxy.train.trial import Trial
 
@@ -17,7 +19,8 @@ def train_guarded(trial: Trial, *, git_commit: str | None, **hooks: Callable) ->
     """Trains; returns None, or what went wrong in one line, with the traceback in the run's error.log.
 
     `hooks` are those of `Context`. Where several workers train together, an error that not all of them hit
-    is raised: returning would leave the others waiting for this one for ever.
+    is raised: returning would leave the others waiting for this one for ever. So is one that says nothing of
+    the training, but that this process must not go on: the trial is then taken up again in a new one.
 
     Raises:
         Stopped: a hook asked for it.
@@ -32,7 +35,8 @@ def train_guarded(trial: Trial, *, git_commit: str | None, **hooks: Callable) ->
         raise
     except Exception as error:
         leave_error(trial, f"on {socket.gethostname()}\n{traceback.format_exc()}")
-        if context.world_size > 1 and not isinstance(error, NonFiniteLossError):
+        alone = context.world_size == 1 or isinstance(error, NonFiniteLossError)
+        if not alone or is_lost_worker(error) or isinstance(error, torch.AcceleratorError):
             raise
         return f"{type(error).__name__}: {error}"
     return None

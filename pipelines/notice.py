@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Literal
 
+Reason = Literal["signal", "grid"]  # to one process, or to all of them
+
 
 class Interrupted(KeyboardInterrupt):
     """A signal asked the driver to stop, and all that ran has stopped."""
@@ -47,7 +49,7 @@ class Notice:
     """A signal handler that only remembers; training looks at it once a step."""
 
     def __init__(self) -> None:
-        self.reason: Literal["signal", "grid"] | None = None
+        self.reason: Reason | None = None
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         self.reason = "signal"
@@ -69,20 +71,20 @@ class Notice:
             signal.signal(signal.SIGTERM, before)
 
     @contextmanager
-    def watching(self, grid_stops: Callable[[], bool], every_s: float = 1.0) -> Iterator[None]:
-        """While entered, a thread asks now and then whether the grid stops; what cannot be asked, does."""
+    def watching(self, told: Callable[[], Reason | None], every_s: float = 1.0) -> Iterator[None]:
+        """While entered, a thread asks now and then for a reason to stop, until there is one."""
         ended = threading.Event()
 
         def watch() -> None:
             while not ended.wait(every_s):
                 try:
-                    if grid_stops():
-                        self.reason = self.reason or "grid"
+                    if reason := told():
+                        self.reason = self.reason or reason
                         return
                 except Exception:  # the board is gone, and so will this process be
                     return
 
-        thread = threading.Thread(target=watch, name="grid-stops", daemon=True)
+        thread = threading.Thread(target=watch, name="told-to-stop", daemon=True)
         thread.start()
         try:
             yield

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -27,10 +28,11 @@ from regproxy.train.trial import Trial
 class Fault:
     """Something that happens to a worker of a trial in its `attempt` (1, 2, ...), `after` so many steps.
 
-    `start` is a crash before the first step, `checkpoint` a death amid writing the next checkpoint.
+    `start` is a crash before the first step, `checkpoint` a death amid writing the next checkpoint, `loader`
+    that of a process that loads data, `drain` a notice to the node.
     """
 
-    what: Literal["kill", "term", "node", "driver", "interrupt", "checkpoint", "start"]
+    what: Literal["kill", "term", "node", "driver", "interrupt", "checkpoint", "start", "loader", "drain"]
     attempt: int
     after: int = 0
     rank: int = 0
@@ -120,6 +122,11 @@ def happen(fault: Fault, plan: Plan) -> None:
         assert Path(f"/proc/{os.getppid()}/comm").read_text().strip() == "raylet"
         os.kill(os.getppid(), signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGKILL)
+    elif fault.what == "loader":
+        (loader,) = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()[-1:]
+        os.kill(int(loader), signal.SIGKILL)
+    elif fault.what == "drain":
+        drain()
     elif fault.what == "checkpoint":
         torch.save = die_while_saving
     else:
@@ -128,6 +135,20 @@ def happen(fault: Fault, plan: Plan) -> None:
 
 
 signals = {"driver": signal.SIGKILL, "interrupt": signal.SIGINT}
+
+
+def drain() -> None:
+    """Tells the cluster that this node's machine will be gone in a minute."""
+    import ray
+
+    options = {
+        "node-id": ray.get_runtime_context().get_node_id(),
+        "reason": "DRAIN_NODE_REASON_PREEMPTION",
+        "reason-message": "spot",
+    }
+    options |= {"deadline-remaining-seconds": "60", "address": ray.get_runtime_context().gcs_address}
+    command = [str(Path(sys.executable).parent / "ray"), "drain-node"]
+    subprocess.run([*command, *(f"--{name}={value}" for name, value in options.items())], check=True)
 
 
 def die_while_saving(content: object, path: Path) -> None:

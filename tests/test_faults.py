@@ -142,6 +142,34 @@ def test_dead_workers_and_nodes_change_nothing(
     assert before != after
 
 
+def test_dead_loaders_and_noticed_nodes_change_nothing(
+    make_trial: MakeTrial, run: Callable, cluster: Any, tmp_path: Path
+) -> None:
+    """A process that loads data is killed; a node is told that its machine will be gone."""
+    whole = make_trial(run="whole", **RECIPE)
+    train(whole, Context())
+    loader = make_trial(run="loader", **RECIPE, loader_workers=1)
+    noticed = make_trial(run="noticed", **RECIPE)
+    faults = {
+        loader.run_dir: [Fault(what="loader", attempt=1, after=EVERY + 2)],
+        noticed.run_dir: [Fault(what="drain", attempt=1, after=EVERY + 2)],
+    }
+    trials, log = [loader, noticed], str(tmp_path / "log")
+    plan = Plan(trials=trials, log=log, faults=faults, step_s=0.2)
+    assert finish(run(plan), plan) == {trial.run_dir: None for trial in trials}
+    for trial in trials:
+        assert_same_run(trial, whole)
+        report_recoveries(plan, trial)
+    assert [event["step"] for event in events(plan, loader, "begin")] == [0, EVERY]
+    made = [event["made"] for event in events(plan, noticed, "step") if event["attempt"] == 1]
+    assert [event["step"] for event in events(plan, noticed, "begin")] == [0, made[-1]]
+    before, after = (event["node"] for event in events(plan, noticed, "start"))
+    assert before != after
+    (gone,) = (node for node in cluster.list_all_nodes() if node.node_id == before)
+    cluster.remove_node(gone)
+    add_node(cluster)
+
+
 def test_dead_driver_and_interrupt_change_nothing(
     make_trial: MakeTrial, run: Callable, tmp_path: Path
 ) -> None:

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 
 from regproxy.train.context import Context, Progress
 from regproxy.train.history import read_history
-from regproxy.train.loop import NonFiniteLossError, train
+from regproxy.train.loop import train
+from regproxy.train.step import NonFiniteLossError
 from regproxy.train.trial import Trial
 
 MakeTrial = Callable[..., Trial]

@@ -1,5 +1,6 @@
 """Several workers: the curve of one, every validation image once, one common step to stop at."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,10 +12,10 @@ from workers import train_together
 
 from regproxy.data.shards import Shards
 from regproxy.model.network import build
-from regproxy.train import loop
+from regproxy.train import validation
 from regproxy.train.context import Context
 from regproxy.train.history import read_history
-from regproxy.train.loop import train, validation_miou
+from regproxy.train.loop import train
 from regproxy.train.stop import Stopped
 from regproxy.train.trial import Trial
 
@@ -67,19 +68,25 @@ def test_validation_counts_each_image_once(
         def __init__(self, rank: int) -> None:
             self.rank = rank
 
+        def stopping(self) -> bool:
+            return False
+
+        def anyone(self, told: bool) -> bool:
+            return told
+
         def sum(self, matrix: torch.Tensor) -> torch.Tensor:
             matrices.append(matrix)
             return matrix
 
-    count = loop.confusion_of_shards
+    count = validation.confusion_of_shards
 
     def counting(model, shards, cell, indices):
         seen.extend(indices)
         return count(model, shards, cell, indices)
 
-    monkeypatch.setattr(loop, "confusion_of_shards", counting)
+    monkeypatch.setattr(validation, "confusion_of_shards", counting)
     for rank in range(workers):
-        validation_miou(model, trial, OneOfMany(rank))
+        validation.validation_miou(model, trial, OneOfMany(rank))
     shards = Shards(Path(trial.data_dir), "val")
     assert sorted(seen) == list(range(len(shards)))
     whole = count(model.eval(), shards, trial.cell, range(len(shards)))
@@ -105,6 +112,45 @@ def test_stopped_training_ends_in_the_same_bits(make_trial: MakeTrial, told: int
     train(stopped, Context(begin=begun.append))
     assert begun == [told]
     assert_same_run(whole, stopped)
+
+
+def test_training_told_to_stop_while_it_validates_validates_later(make_trial: MakeTrial) -> None:
+    """Told right before, in the midst of and again while it catches up: each time a checkpoint, then the
+    same bits."""
+    changes = {"log_every": 3, "checkpoint_every": 100, "validate_every": 4}
+    whole, stopped = make_trial(run="whole", **changes), make_trial(run="stopped", **changes)
+    train(whole, Context())
+    path = Path(stopped.run_dir) / "metrics.jsonl"
+    starts = [  # so many times it asks before it is told; where it has begun and stopped
+        (4, 0, 4),  # after step 4, instead of scoring
+        (2, 4, 4),  # at the second image
+        (4 + 4 + 2, 4, 8),  # caught up, four steps more, at the second image of the last validation
+    ]
+    for asks, begun, step in starts:
+        asked: list[bool] = []
+
+        def stopping(asks: int = asks, asked: list[bool] = asked) -> bool:
+            asked.append(True)
+            return len(asked) == asks
+
+        seen: list[int] = []
+        with pytest.raises(Stopped, match=f"after step {step}"):
+            train(stopped, Context(stopping=stopping, begin=seen.append))
+        assert seen == [begun]
+        assert all("val_miou" not in entry for entry in read_history(path) if entry["step"] >= step)
+    record = train(stopped, Context())
+    assert record["resumed_at_step"] == 8 and math.isfinite(record["final_loss"])
+    assert_same_run(whole, stopped)
+    assert record["final_loss"] == whole.finished_record()["final_loss"]
+
+
+def test_drop_path_is_that_of_the_whole_batch_cut_in_the_same_places(make_trial: MakeTrial) -> None:
+    curves = []
+    for workers in (1, 2):
+        trial = make_trial("linear", run=f"{workers}", drop_path=0.5, log_every=1, accumulate=2 // workers)
+        train(trial, Context()) if workers == 1 else train_together(trial, workers)
+        curves.append([entry["loss"] for entry in curve(trial)])
+    assert curves[1] == pytest.approx(curves[0], rel=1e-5)
 
 
 @pytest.mark.soak

@@ -153,6 +153,11 @@ def micro_batches(
     return _copies(iter(loader), ring, Batch.pin_memory if pin_memory else Batch.clone)
 
 
+def is_lost_worker(error: Exception) -> bool:
+    """Whether an error in a training says that one of its loader's processes has died, as torch puts it."""
+    return isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker")
+
+
 def _as_it_is(message: Any) -> Any:
     return message
 

@@ -65,6 +65,6 @@ def augmentation_generator(seed: int, step: int, position: int) -> np.random.Gen
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([_AUGMENT, seed, step, position])))
 
 
-def torch_seed(seed: int, step: int, rank: int) -> int:
-    """Returns the seed that a worker gives torch before a step (drop path draws from it): 0..2**63-1."""
-    return int(np.random.SeedSequence([_TORCH, seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)
+def torch_seed(seed: int, step: int, place: int) -> int:
+    """Returns torch's seed, 0..2**63-1, for a micro-batch by its place in a step's batch (drop path)."""
+    return int(np.random.SeedSequence([_TORCH, seed, step, place]).generate_state(1, np.uint64)[0] >> 1)

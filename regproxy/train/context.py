@@ -36,7 +36,7 @@ class Context:
     """One worker of a training, and its hooks to whoever runs it.
 
     Only rank 0 calls `begin`, with the steps that lie behind it, `report`, with progress, and `note`, with
-    news in words. Every rank asks `stopping` once a step: it must answer at once.
+    news in words. Every rank asks `stopping` once a step and validation image: it must answer at once.
     """
 
     rank: int = 0
@@ -84,6 +84,10 @@ class Context:
         if self.world_size > 1:
             dist.all_reduce(tensor)
         return tensor
+
+    def anyone(self, told: bool) -> bool:
+        """Returns to all workers whether any of them says so."""
+        return bool(self.sum(torch.tensor(float(told), device=self.device))) if self.world_size > 1 else told
 
     def wait(self) -> None:
         """Returns when every worker has come here."""

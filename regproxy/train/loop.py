@@ -3,35 +3,27 @@
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from regproxy.config import IGNORE_LABEL, Recipe
-from regproxy.data.loader import Batch, micro_batches, normalise
+from regproxy.data.loader import micro_batches
 from regproxy.data.order import torch_seed
 from regproxy.data.shards import Shards
-from regproxy.eval.metrics import mean_iou
-from regproxy.eval.score import confusion_of_shards
 from regproxy.model.network import build, save_model
 from regproxy.model.pretrained import load_pretrained, weights_file
-from regproxy.model.regions import crop_counts, region_loss
 from regproxy.train import state
 from regproxy.train.context import Context
 from regproxy.train.history import History
-from regproxy.train.loss import upsampled_cross_entropy
 from regproxy.train.optim import build_optimizer, learning_rate
 from regproxy.train.progress import Progress
+from regproxy.train.step import finite_losses, update
 from regproxy.train.stop import Stopped, StopVote
 from regproxy.train.trial import Trial
-
-
-class NonFiniteLossError(RuntimeError):
-    """The loss is no longer a number; the run stops instead of training on nonsense."""
+from regproxy.train.validation import catch_up, validates, validation_miou
 
 
 def train(
@@ -89,20 +81,22 @@ def train(
     history = History(run_dir / "metrics.jsonl", first_step) if context.is_main else None
     vote = StopVote(context)
 
-    started = window_started = time.monotonic()
-    losses: list[Tensor] = []
+    started = time.monotonic()
     final_loss = math.nan
     trained.train()
+    if context.anyone(history is not None and validates(recipe, first_step) and bool(history.open_losses)):
+        final_loss = catch_up(model, trial, context, first_step, history)
+    losses: list[Tensor] = []
+    window_started = time.monotonic()
     for step in range(first_step, recipe.steps):
         rate = learning_rate(recipe, step)
-        torch.manual_seed(torch_seed(trial.seed, step, context.rank))
-        losses.append(update(trained, optimizer, batches, rate, recipe, context))
+        losses.append(update(trained, optimizer, batches, rate, trial, step, context))
 
         done = step + 1
         last = done == recipe.steps
         stop = vote.stop() and not last
         checkpoint = done % recipe.checkpoint_every == 0 and not last
-        validate = recipe.validate_every is not None and done % recipe.validate_every == 0
+        validate = validates(recipe, done)
         tell = last or checkpoint or validate or done % recipe.log_every == 0
         if not (tell or stop):
             continue
@@ -113,8 +107,9 @@ def train(
         if history:
             values = history.open_losses + values
         final_loss = math.fsum(values) / len(values)
-        val_miou = validation_miou(model, trial, context) if validate else None
-        if history and tell:
+        val_miou = validation_miou(model, trial, context) if validate and not stop else None
+        stop = stop or (validate and val_miou is None)  # then the next start validates, see `catch_up`
+        if history and tell and not (stop and validate):
             history.write(
                 done, loss=final_loss, learning_rate=rate, images_per_second=speed, val_miou=val_miou
             )
@@ -153,80 +148,3 @@ def train(
     record = trial.write_record(measured, git_commit)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return record
-
-
-def update(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    batches: Iterator[Batch],
-    rate: float,
-    recipe: Recipe,
-    context: Context,
-) -> Tensor:
-    """Makes one optimiser step on the global batch; returns this worker's part of the loss, a scalar.
-
-    The parts add up to the loss over all workers, whose mean runs over the pixels of the whole batch.
-    """
-    parts = [next(batches).to(context.device) for _ in range(recipe.accumulate)]
-    pixels = sum(count_pixels(part.labels, recipe) for part in parts)
-    pixels = context.sum(pixels.double()).clamp(min=1)
-    share = pixels / context.world_size  # gradients are averaged over the workers, not added
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.zero_grad(set_to_none=True)
-    total = torch.zeros((), device=context.device)
-    for index, part in enumerate(parts):
-        images = normalise(part.images, recipe.image_mean, recipe.image_std, part.sizes)
-        with context.accumulating(model) if index + 1 < len(parts) else nullcontext():
-            with torch.autocast(context.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-                logits, affinity = forward(model, images, recipe)
-            loss = upsampled_cross_entropy(logits, part.labels, IGNORE_LABEL, denominator=share)
-            if affinity is not None:
-                counts = crop_counts(
-                    part.labels, affinity, num_classes=logits.shape[1], patch=patch_of(model)
-                )
-                term = region_loss(affinity, counts, recipe.region_loss)
-                loss = loss + recipe.region_loss_weight / len(parts) * term
-            loss.backward()
-        total += loss.detach() / context.world_size
-    optimizer.step()
-    return total
-
-
-def forward(model: nn.Module, images: Tensor, recipe: Recipe) -> tuple[Tensor, Tensor | None]:
-    """Returns the logits and, where the recipe regularises regions, the affinity."""
-    return (model(images), None) if recipe.region_loss == "none" else model(images, return_affinity=True)
-
-
-def patch_of(model: nn.Module) -> int:
-    """Returns the token's side in pixels, of a network that may be wrapped for several workers."""
-    return getattr(model, "module", model).patch
-
-
-def count_pixels(labels: Tensor, recipe: Recipe) -> Tensor:
-    """Returns over how many pixels the loss mean runs: all of them, or those that are not void."""
-    if recipe.loss_mean == "all":
-        return torch.tensor(labels.numel(), device=labels.device)
-    return (labels != IGNORE_LABEL).sum()
-
-
-def finite_losses(losses: list[Tensor], last_step: int, recipe: Recipe, context: Context) -> list[float]:
-    """Returns the waiting losses, each over all workers; raises NonFiniteLossError."""
-    values = context.sum(torch.stack(losses)).tolist()
-    for step, value in enumerate(values, start=last_step - len(values) + 1):
-        if not math.isfinite(value):
-            raise NonFiniteLossError(
-                f"the loss is {value} at step {step} with learning rate {learning_rate(recipe, step):.3g}; "
-                f"lower the learning rate or lengthen the warm-up"
-            )
-    return values
-
-
-def validation_miou(model: nn.Module, trial: Trial, context: Context) -> float:
-    """Scores the model on the validation split, each worker taking every n-th image."""
-    shards = Shards(Path(trial.data_dir), "val")
-    indices = range(context.rank, len(shards), context.world_size)
-    model.eval()
-    matrix = confusion_of_shards(model, shards, trial.cell, indices)
-    model.train()
-    return float(mean_iou(context.sum(torch.as_tensor(matrix).to(context.device)).cpu().numpy()))

@@ -40,7 +40,8 @@ $(DEV_STAMP): $(STAMP)
 	@touch $@
 
 repro: setup
-	$(RUN) python -m pipelines.check && $(RUN) dvc repro
+	@$(RUN) python -m pipelines.check
+	$(RUN) dvc repro
 
 test: setup-dev
 	$(RUN) python -m pytest

@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pipelines.cluster import ray_session, run_trials
+from pipelines.cluster import run_trials
+from pipelines.cluster_session import ray_session
 from regproxy.profile import Resources
 from regproxy.profile_file import load_profile
 from regproxy.train.trial import Trial

@@ -37,6 +37,11 @@ stop() { # ends what runs in the background, and waits for it: the pipeline, the
       kill "$process" 2>/dev/null || true
       wait "$process" 2>/dev/null || true
     fi
+    if [[ "$process" == "${pipeline:-}" ]]; then # the grid outlives make and dvc until its checkpoints are written
+      for lock in runs/.*.lock; do
+        [[ ! -f "$lock" ]] || flock --timeout 200 "$lock" true || true
+      done
+    fi
   done
 }
 requeue() { # time is nearly up
@@ -75,8 +80,12 @@ fi
 
 export RAY_ADDRESS="$address:$port"
 alive='import ray; ray.init(logging_level="ERROR"); print(sum(node["Alive"] for node in ray.nodes()))'
-until [[ "$(python -c "$alive")" -ge "${#nodes[@]}" ]]; do sleep 5; done # trials are counted by what is there
-echo "Ray runs on ${#nodes[@]} nodes"
+for attempt in {1..60}; do # five minutes; nodes that come later are used as well
+  count="$(python -c "$alive")"
+  if ((count >= ${#nodes[@]})); then break; fi
+  sleep 5
+done
+echo "Ray runs on $count of ${#nodes[@]} nodes"
 
 make cluster-repro &
 pipeline=$!

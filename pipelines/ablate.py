@@ -10,7 +10,9 @@ from pathlib import Path
 
 import torch
 
-from pipelines.cluster import ray_session, run_trials
+from pipelines.alone import alone
+from pipelines.cluster import run_trials
+from pipelines.cluster_session import ray_session
 from pipelines.display import GridDisplay
 from pipelines.entry import profile_stage
 from pipelines.exchange import Exchange
@@ -43,17 +45,23 @@ def all_trials(profile: Profile) -> list[Trial]:
 def ablate(profile_name: str) -> int:
     """Trains what is missing; returns the exit status, 1 if a trial failed (the others still finish)."""
     profile = load_profile(profile_name)
+    with alone(profile_name):
+        return ablate_alone(profile)
+
+
+def ablate_alone(profile: Profile) -> int:
+    """Does so, while no other process does."""
     trials = all_trials(profile)
     exchange = Exchange.from_environment()
     if exchange:
         exchange.bring_finished(trials)
     missing = longest_first([trial for trial in trials if trial.finished_record() is None])
     finished = len(trials) - len(missing)
-    print(f"{len(trials)} trials in profile {profile_name}: {finished} finished, {len(missing)} to train")
+    print(f"{len(trials)} trials in profile {profile.name}: {finished} finished, {len(missing)} to train")
     check_networks(missing)
     fetch_weights(missing)
     errors: dict[str, str] = {}
-    with Mirror(profile_name) as mirror:
+    with Mirror(profile.name) as mirror:
         for trial in trials:
             if trial not in missing:
                 mirror.add_run(trial)
@@ -68,7 +76,7 @@ def ablate(profile_name: str) -> int:
             file=sys.stderr,
         )
         return 1
-    print(f"runs are in runs/{profile_name}/")
+    print(f"runs are in runs/{profile.name}/")
     return 0
 
 

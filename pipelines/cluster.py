@@ -4,14 +4,13 @@ Only the files cluster*.py import ray, and only inside functions: its environmen
 """
 
 import contextlib
-import gc
 import io
-import logging
-import os
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from pipelines.board import Board
+from pipelines.cluster_session import is_cluster
 from pipelines.cluster_storage import clear_ray_storage, ray_storage
 from pipelines.cluster_trial import COORDINATION, Work, trial_actor
 from pipelines.cluster_watch import OnEnd, Watch, alive_nodes, growing_search, leaving_nodes, make_watcher
@@ -21,51 +20,7 @@ from regproxy.parse import ConfigError
 from regproxy.profile import Resources
 from regproxy.train.trial import Trial
 
-
-@contextlib.contextmanager
-def ray_session() -> Iterator[None]:
-    """Joins the cluster at RAY_ADDRESS, or starts Ray on this machine, and leaves it at the end."""
-    quiet = {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_DEDUP_LOGS_SKIP_REGEX": "State API may be temporarily|Reporting training result",
-        "RAY_CHDIR_TO_TRIAL_DIR": "0",
-        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-        "RAY_TRAIN_METRICS_ENABLED": "0",
-        "TUNE_DISABLE_SIGINT_HANDLER": "1",
-        "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    }
-    alone = not _is_cluster()
-    if alone:  # nobody else can reach it, nothing will be pre-empted, and polling often costs nothing
-        quiet |= {
-            "RAY_AUTH_MODE": "disabled",
-            "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
-            "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-        }
-    for name, value in quiet.items():
-        os.environ.setdefault(name, value)
-    import ray
-
-    local = {
-        "address": "local",
-        "num_cpus": os.cpu_count(),
-        "object_store_memory": 200 * 2**20,
-        "include_dashboard": False,
-    }
-    ray.init(logging_level="ERROR", log_to_driver=False, **(local if alone else {}))
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what became of each trial we tell ourselves
-    try:
-        yield
-    finally:
-        # Ray ends the process, with status 1, if a reference of its own is freed while it shuts down. A
-        # thread that allocates, such as the mirror's, may collect cycles that hold one: before, not during.
-        collecting = gc.isenabled()
-        gc.disable()
-        gc.collect()
-        try:
-            ray.shutdown()
-        finally:
-            if collecting:
-                gc.enable()
+_LOOK_EVERY_S = 0.5  # for a request to stop
 
 
 def run_trials(
@@ -77,7 +32,7 @@ def run_trials(
     on_end: OnEnd,
     train: Callable[..., str | None] = train_guarded,
 ) -> None:
-    """Trains every trial, as many at a time as the cluster holds; must run inside `ray_session`.
+    """Trains every trial, as many at a time as the cluster holds; must run inside a `ray_session`.
 
     Nodes that join later are used. A trial whose process or node dies goes on elsewhere, see `Budget`.
 
@@ -132,23 +87,33 @@ def run_trials(
 
 
 def map_tasks(function: Callable[[Any], Any], items: Iterable[Any], resources: Resources) -> Iterator[Any]:
-    """Yields (item, value, error text or None) as tasks on the cluster end; must run inside `ray_session`."""
+    """Yields (item, value, error text or None) as tasks on the cluster end; must run inside `ray_session`.
+
+    Raises:
+        ConfigError: one task, which takes what one worker does, needs more than this machine has.
+        Interrupted: SIGINT or SIGTERM came.
+    """
     import ray
 
+    _check_fits(replace(resources, workers=1))
     task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus)(function)
     pending = {task.remote(item): item for item in items}
-    while pending:
-        (done,), _ = ray.wait(list(pending), num_returns=1)
-        item = pending.pop(done)
-        try:
-            yield item, ray.get(done), None
-        except ray.exceptions.RayError as error:
-            yield item, None, str(getattr(error, "cause", None) or error)
+    request = StopRequest()
+    with request.heeded():
+        while pending and request.number is None:
+            for done in ray.wait(list(pending), num_returns=1, timeout=_LOOK_EVERY_S)[0]:
+                item = pending.pop(done)
+                try:
+                    yield item, ray.get(done), None
+                except ray.exceptions.RayError as error:
+                    yield item, None, str(getattr(error, "cause", None) or error)
+    if pending:
+        raise Interrupted(request.number)
 
 
 def _check_fits(resources: Resources) -> None:
     """Raises ConfigError if a trial does not fit on this machine; a cluster may yet get the nodes."""
-    if _is_cluster() or _capacity(resources) >= 1:
+    if is_cluster() or _capacity(resources) >= 1:
         return
     import ray
 
@@ -165,14 +130,10 @@ def _capacity(resources: Resources) -> int:
 
     total = ray.cluster_resources()
     holds = min(int(total.get(kind, 0) // need) for kind, need in _needs(resources).items())
-    return holds + 1 if _is_cluster() else holds
+    return holds + 1 if is_cluster() else holds
 
 
 def _needs(resources: Resources) -> dict[str, float]:
     """Returns what a trial takes in all, by Ray's names, without what it does not need."""
     needs = {"CPU": resources.workers * resources.cpus, "GPU": resources.workers * resources.gpus}
     return {kind: need for kind, need in needs.items() if need}
-
-
-def _is_cluster() -> bool:
-    return "RAY_ADDRESS" in os.environ

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from regproxy.parse import ConfigError
 
 _POLL_S = 1.0
+_PATIENCE_S = 900.0  # with a cluster that does not answer
 
 
 def submit(command: str, *, tree: Path, excludes: list[str], variables: dict[str, str]) -> tuple[Any, str]:
@@ -34,19 +36,48 @@ def submit(command: str, *, tree: Path, excludes: list[str], variables: dict[str
         ) from None
 
 
-def follow(client: Any, job: str, write: Callable[[str], None]) -> bool:
-    """Hands on the job's log until it ends; returns whether it succeeded."""
+def follow(client: Any, job: str, write: Callable[[str], None], *, patience_s: float = _PATIENCE_S) -> int:
+    """Hands on the job's log until it ends; returns its exit status, 1 for a job that ended without one.
+
+    A lost connection is made again, and the log goes on where it was.
+
+    Raises:
+        ConfigError: the cluster has not answered for `patience_s`; the job may go on.
+    """
+    import aiohttp
+
+    shown, lost_since, pause = 0, None, _POLL_S
 
     async def tail() -> None:
-        async for text in client.tail_job_logs(job):
-            write(text)
+        nonlocal shown, lost_since, pause
+        skip = shown
+        async for text in client.tail_job_logs(job):  # from its beginning
+            lost_since, pause = None, _POLL_S
+            new, skip = text[skip:], max(skip - len(text), 0)
+            if new:
+                write(new)
+                shown += len(new)
 
-    try:
-        asyncio.run(tail())
-    except (ConnectionError, RuntimeError, OSError) as error:  # the status below is what counts
-        write(f"the log ended early ({error})\n")
-    while not (status := client.get_job_status(job)).is_terminal():
+    while True:
+        try:
+            asyncio.run(tail())
+            info = client.get_job_info(job)
+        except (OSError, RuntimeError, aiohttp.ClientError) as error:
+            lost_since = lost_since or time.monotonic()
+            if time.monotonic() - lost_since >= patience_s:
+                raise ConfigError(
+                    f"the cluster has not answered for {patience_s / 60:.0f} minutes ({error}), job {job} "
+                    f"may go on: follow it with `ray job logs --follow {job}`"
+                ) from None
+            print(f"no connection to the cluster ({error}), trying again", file=sys.stderr, flush=True)
+            time.sleep(pause)
+            pause = min(2 * pause, 30.0)
+            continue
+        lost_since, pause = None, _POLL_S
+        if info.status.is_terminal():
+            break
         time.sleep(_POLL_S)
-    if status.value != "SUCCEEDED":
-        write(f"{client.get_job_info(job).message}\n")
-    return status.value == "SUCCEEDED"
+    if info.status.value == "SUCCEEDED":
+        return 0
+    write(f"{info.message}\n")
+    return info.driver_exit_code or 1

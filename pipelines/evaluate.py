@@ -16,7 +16,8 @@ import numpy as np
 from rich.progress import Progress
 
 from pipelines.ablate import all_trials
-from pipelines.cluster import map_tasks, ray_session
+from pipelines.cluster import map_tasks
+from pipelines.cluster_session import ray_session
 from pipelines.entry import profile_stage
 from pipelines.exchange import Exchange
 from pipelines.tracking import Mirror
@@ -29,6 +30,8 @@ from regproxy.train.context import Context
 from regproxy.train.remote import local_run
 from regproxy.train.trial import RECORD_FORMAT, Trial, source_digest, write_json
 
+_KEEP_EVERY_S = 30.0  # scores on the storage, should this machine be lost
+
 
 def evaluate(profile_name: str) -> int:
     """Scores what is missing; returns the exit status, 1 if a score failed."""
@@ -40,6 +43,7 @@ def evaluate(profile_name: str) -> int:
     missing = [trial for trial, path in results.items() if not is_scored(trial, path)]
     print(f"{len(trials)} finished runs in profile {profile_name}, {len(missing)} to score")
     errors: dict[str, str] = {}
+    kept = time.monotonic()
     with Mirror(profile_name) as mirror:
         for trial, path in results.items():
             if trial not in missing:
@@ -54,9 +58,12 @@ def evaluate(profile_name: str) -> int:
                     bar.advance(task)
                     if error:
                         errors[trial.name] = error
-                    else:
-                        write_json(results[trial], result)
-                        mirror.add_result(trial, result)
+                        continue
+                    write_json(results[trial], result)
+                    mirror.add_result(trial, result)
+                    if exchange and time.monotonic() - kept > _KEEP_EVERY_S:
+                        exchange.keep_results_so_far(profile_name)
+                        kept = time.monotonic()
     if exchange:
         exchange.keep_results(profile_name)
     for name, error in errors.items():

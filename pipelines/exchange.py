@@ -6,6 +6,7 @@
 <storage>/results/<profile>/, <storage>/reports/<profile>/
 """
 
+import contextlib
 import os
 import sys
 from dataclasses import dataclass, replace
@@ -95,6 +96,11 @@ class Exchange:
     def keep_results(self, profile: str) -> None:
         """Copies results/<profile> to the storage."""
         self._keep(Path("results", profile))
+
+    def keep_results_so_far(self, profile: str) -> None:
+        """Does so in between; where it cannot be done, the next time does it."""
+        with contextlib.suppress(StorageError):
+            push_folder(Path("results", profile), self.storage / f"results/{profile}")
 
     def keep_report(self, profile: str) -> None:
         """Copies reports/<profile> to the storage."""

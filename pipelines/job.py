@@ -26,7 +26,7 @@ _HANDED_ON_PREFIXES = ("AWS_", "MLFLOW_TRACKING_")
 
 
 def job() -> int:
-    """Submits, follows and fetches; returns the exit status, 1 if the job failed.
+    """Submits, follows and fetches; returns the job's exit status.
 
     Raises:
         ConfigError: no cluster or no storage is named, or the tree is too large.
@@ -45,11 +45,12 @@ def job() -> int:
     client, name = submit(COMMAND, tree=tree, excludes=excludes, variables=handed_on(os.environ))
     print(f"job {name}", flush=True)
     try:
-        succeeded = follow(client, name, lambda text: print(text, end="", flush=True))
+        status = follow(client, name, lambda text: print(text, end="", flush=True))
     except KeyboardInterrupt:
         print(
             f"\nthe job goes on without being followed\n  follow it: ray job logs --follow {name}\n"
-            f"  stop it:   ray job stop {name}\nthen `make job` again brings what it has finished",
+            f"  stop it:   ray job stop {name}\n"
+            f"when it has ended, `make job` again brings what it has finished",
             file=sys.stderr,
         )
         return 130
@@ -57,7 +58,7 @@ def job() -> int:
         for kind in ("results", "reports"):
             files = pull_folder(exchange.storage / f"{kind}/{profile}", tree / kind / profile)
             print(f"{len(files)} files brought to {kind}/{profile}/")
-    return 0 if succeeded else 1
+    return status
 
 
 def handed_on(environment: Mapping[str, str]) -> dict[str, str]:

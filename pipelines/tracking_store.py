@@ -42,7 +42,7 @@ class Store:
     def __init__(self, profile: str) -> None:
         for name, value in {
             "MLFLOW_DISABLE_TELEMETRY": "true",
-            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # a slow server would make what is asked for twice
             "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
         }.items():
             os.environ.setdefault(name, value)

@@ -17,7 +17,8 @@ from typing import Any, Literal
 
 import torch
 
-from pipelines.cluster import ray_session, run_trials
+from pipelines.cluster import run_trials
+from pipelines.cluster_session import ray_session
 from pipelines.guard import train_guarded
 from pipelines.notice import Interrupted
 from regproxy.profile import Resources
@@ -141,12 +142,9 @@ def drain() -> None:
     """Tells the cluster that this node's machine will be gone in a minute."""
     import ray
 
-    options = {
-        "node-id": ray.get_runtime_context().get_node_id(),
-        "reason": "DRAIN_NODE_REASON_PREEMPTION",
-        "reason-message": "spot",
-    }
-    options |= {"deadline-remaining-seconds": "60", "address": ray.get_runtime_context().gcs_address}
+    here = ray.get_runtime_context()
+    options = {"address": here.gcs_address, "node-id": here.get_node_id(), "reason-message": "spot"}
+    options |= {"reason": "DRAIN_NODE_REASON_PREEMPTION", "deadline-remaining-seconds": "60"}
     command = [str(Path(sys.executable).parent / "ray"), "drain-node"]
     subprocess.run([*command, *(f"--{name}={value}" for name, value in options.items())], check=True)
 

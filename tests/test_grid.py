@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 
 import pytest
@@ -17,30 +18,6 @@ from pipelines.entry import profile_stage
 from pipelines.notice import Interrupted, Notice, StopRequest, installed_notice
 from regproxy.train.progress import Progress
 from regproxy.train.trial import Trial
-
-# While Ray shuts down, another thread leaves its references in cycles and allocates as any library does.
-LEAVES_REFERENCES = """
-import gc, threading, time, ray
-from pipelines.cluster import ray_session
-
-class Cycle:
-    pass
-
-def leave(references):
-    leaving.wait()
-    while references:
-        cycle = Cycle()
-        cycle.itself, cycle.reference = cycle, references.pop()
-        time.sleep(0.0005)
-
-gc.set_threshold(20, 1, 1)
-leaving = threading.Event()
-with ray_session():
-    references = [ray.put(number) for number in range(3000)]
-    threading.Thread(target=leave, args=(references,), daemon=True).start()
-    leaving.set()
-print("collects again" if gc.isenabled() else "does not collect", "left", len(references))
-"""
 
 PROGRESS = Progress(40, 80, 1.25, 6.0e-5, 12.5, 75.0, val_miou=0.345)
 
@@ -106,6 +83,26 @@ def test_board_tells_notes_once() -> None:
     assert board.take().notes == []
 
 
+def test_board_tells_trials_of_nodes_that_leave_to_stop() -> None:
+    leaving: set[str] = set()
+    board = Board(set, lambda: leaving)
+    assert board.told("a") is None
+    leaving.add("a")
+    assert Board(set, lambda: leaving).told("a") == "signal"
+    assert Board(set, lambda: leaving).told("b") is None
+    board.stop()
+    assert board.told("a") == board.told("b") == "grid"
+
+
+def test_notice_takes_the_reason_that_it_is_told() -> None:
+    for reason in ("grid", "signal"):
+        notice, answers = Notice(), iter([None, reason])
+        with notice.watching(lambda answers=answers: next(answers), every_s=0.01):
+            while not notice.given():
+                time.sleep(0.01)
+        assert notice.reason == reason
+
+
 def test_table_shows_cell_seed_and_node(make_trial: Callable[..., Trial]) -> None:
     trials = [make_trial(seed=3), make_trial("linear")]
     console = Console(file=io.StringIO(), force_terminal=True, width=160)
@@ -149,11 +146,3 @@ def test_interrupted_stage_says_so(capsys: pytest.CaptureFixture) -> None:
 
     assert profile_stage(stage, "", ["smoke"]) == 130
     assert "run again to go on" in capsys.readouterr().err
-
-
-def test_other_threads_may_leave_references_while_ray_shuts_down() -> None:
-    ended = subprocess.run([sys.executable, "-c", LEAVES_REFERENCES], capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr
-    said, left = ended.stdout.split(" left ")
-    assert said == "collects again"
-    assert int(left) < 3000  # the thread was at it

@@ -9,13 +9,16 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
+import aiohttp
 import psutil
 import pytest
+import requests
 
-from pipelines import job
+from pipelines import cluster_job, job
 from regproxy.parse import ConfigError
 
 ROOT = Path(__file__).parent.parent
@@ -47,6 +50,55 @@ def test_cluster_and_storage_must_be_named(
 def test_the_job_gets_credentials_and_places_only() -> None:
     wanted = {"AWS_ACCESS_KEY_ID": "a", "REGPROXY_STORAGE": "s3://b", "MLFLOW_TRACKING_URI": "http://c"}
     assert job.handed_on({**wanted, "PATH": "/bin", "RAY_ADDRESS": "http://head"}) == wanted
+
+
+class Cluster:
+    """What `follow` needs of a client: each step of the script is a log so far, or an error."""
+
+    def __init__(self, *script: str | Exception, status: str = "SUCCEEDED", code: int | None = 0) -> None:
+        self.script, self.status, self.code = list(script), status, code
+
+    async def tail_job_logs(self, name: str) -> AsyncIterator[str]:
+        step = self.script.pop(0)
+        if isinstance(step, Exception):
+            raise step
+        for line in step.splitlines(keepends=True):
+            yield line
+
+    def get_job_info(self, name: str) -> SimpleNamespace:
+        value = "RUNNING" if self.script else self.status
+        status = SimpleNamespace(value=value, is_terminal=lambda: value != "RUNNING")
+        return SimpleNamespace(status=status, message="why it ended", driver_exit_code=self.code)
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_job, "_POLL_S", 0.0)
+
+
+def test_log_goes_on_where_a_lost_connection_left_it(no_pauses: None) -> None:
+    lost = (
+        requests.exceptions.ConnectionError("reset"),
+        aiohttp.ServerDisconnectedError(),
+        RuntimeError("500"),
+    )
+    cluster = Cluster("one\n", lost[0], "one\ntwo\n", lost[1], lost[2], "one\ntwo\nthree\n")
+    shown: list[str] = []
+    assert cluster_job.follow(cluster, "job", shown.append) == 0
+    assert "".join(shown) == "one\ntwo\nthree\n"
+
+
+@pytest.mark.parametrize(("status", "code", "expected"), [("FAILED", 7, 7), ("STOPPED", None, 1)])
+def test_status_is_that_of_the_job(no_pauses: None, status: str, code: int | None, expected: int) -> None:
+    shown: list[str] = []
+    assert cluster_job.follow(Cluster("log\n", status=status, code=code), "job", shown.append) == expected
+    assert shown == ["log\n", "why it ended\n"]
+
+
+def test_a_cluster_that_is_gone_is_given_up(no_pauses: None) -> None:
+    cluster = Cluster("one\n", *(OSError("no route") for _ in range(1000)))
+    with pytest.raises(ConfigError, match=r"has not answered .* \(no route\), job name may go on"):
+        cluster_job.follow(cluster, "name", print, patience_s=0.01)
 
 
 def free_ports(number: int) -> list[int]:

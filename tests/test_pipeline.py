@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from pipelines.ablate import all_trials
-from pipelines.cluster import ray_session, run_trials
+from pipelines.cluster import run_trials
+from pipelines.cluster_session import ray_session
 from regproxy.profile import Resources
 from regproxy.profile_file import load_profile
 from regproxy.train.history import read_history

@@ -54,8 +54,9 @@ def train_anywhere(trial: Trial, context: Context, *, git_commit: str | None = N
 
 
 def scratch_dir(trial: Trial, rank: int) -> Path:
-    """Returns where a worker of a trial works on its node."""
-    return cache_dir() / "runs" / trial.identity / f"rank-{rank}"
+    """Returns where a worker of a trial works on its node; equal trials of two runs have each their own."""
+    run = hashlib.sha256(trial.run_dir.encode()).hexdigest()[:12]
+    return cache_dir() / "runs" / f"{trial.identity}-{run}" / f"rank-{rank}"
 
 
 def local_weights(trial: Trial) -> Path:

@@ -3,12 +3,13 @@
 It lives in a process of its own on the driver's node, which imports neither torch nor the pipeline.
 """
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from pipelines.budget import ALLOWED, Budget
+from pipelines.notice import Reason
 from regproxy.train.progress import Progress
 
 _LOOK_EVERY_S = 1.0  # for nodes that leave
@@ -92,12 +93,16 @@ class Board:
     def stopping(self) -> bool:
         return self._stopping
 
-    def told(self, node: str) -> Literal["grid", "signal"] | None:
+    def told(self, node: str) -> Reason | None:
         """Returns why the trials on a node shall stop: the whole grid does, or the node is about to leave."""
         if self._stopping:
             return "grid"
         if time.monotonic() - self._looked >= _LOOK_EVERY_S:
-            self._leaving, self._looked = self._leaving_nodes(), time.monotonic()
+            self._looked = time.monotonic()
+            with contextlib.suppress(
+                Exception
+            ):  # a cluster in trouble is asked again; trials go on asking us
+                self._leaving = self._leaving_nodes()
         return "signal" if node in self._leaving else None
 
     def take(self) -> News:

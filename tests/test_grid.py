@@ -7,10 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 
+from pipelines import guard
 from pipelines.board import Board, News
 from pipelines.budget import ALLOWED, Budget
 from pipelines.display import GridDisplay
@@ -92,6 +95,44 @@ def test_board_tells_trials_of_nodes_that_leave_to_stop() -> None:
     assert Board(set, lambda: leaving).told("b") is None
     board.stop()
     assert board.told("a") == board.told("b") == "grid"
+
+
+def test_board_answers_while_the_cluster_does_not() -> None:
+    def lost() -> set[str]:
+        raise ConnectionError("no answer")
+
+    board = Board(set, lost)
+    assert board.told("a") is None
+    board.stop()
+    assert board.told("a") == "grid"
+
+
+@pytest.mark.parametrize(
+    ("error", "goes_on_elsewhere"),
+    [
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), True),
+        (torch.AcceleratorError("CUDA error: device-side assert triggered"), True),
+        (RuntimeError("shapes do not fit"), False),
+        (ValueError("no such file"), False),
+    ],
+)
+def test_only_errors_of_the_process_are_tried_again(
+    make_trial: Callable[..., Trial],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    goes_on_elsewhere: bool,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(guard, "train_anywhere", fail)
+    trial = make_trial()
+    if goes_on_elsewhere:
+        with pytest.raises(type(error)):
+            guard.train_guarded(trial, git_commit=None)
+    else:
+        assert guard.train_guarded(trial, git_commit=None) == f"{type(error).__name__}: {error}"
+    assert str(error) in (Path(trial.run_dir) / "error.log").read_text()
 
 
 def test_notice_takes_the_reason_that_it_is_told() -> None:

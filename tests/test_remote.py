@@ -183,3 +183,21 @@ def test_two_workers_go_on_elsewhere(exchange, make_trial: MakeTrial, tmp_path: 
     assert trial.finished_record()["resumed_at_step"] == 3
     assert trial.finished_record()["workers"] == 2
     assert_same_run(whole, trial)
+
+
+def test_scores_so_far_are_kept_and_a_storage_in_trouble_stops_nothing(
+    exchange: Exchange, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    score = Path("results/smoke/ade20k/linear/0.json")
+    score.parent.mkdir(parents=True)
+    score.write_text("a score")
+    exchange.keep_results_so_far("smoke")
+    shutil.rmtree("results")
+    exchange.bring_results("smoke")
+    assert score.read_text() == "a score"
+
+    score.write_text("another")
+    (tmp_path / "file").write_text("")
+    Exchange(Storage(f"file://{tmp_path}/file")).keep_results_so_far("smoke")  # below a file nothing can be
+    assert score.read_text() == "another"

@@ -26,22 +26,19 @@ def validates(recipe: Recipe, done: int) -> bool:
 def validation_miou(model: nn.Module, trial: Trial, context: Context) -> float | None:
     """Scores the model on the validation split, each worker taking every n-th image.
 
-    Returns None if a worker is told to stop meanwhile: a split may take longer than the notice.
+    Returns None if a worker is told to stop before its last image: a split may take longer than the notice.
     """
     shards = Shards(Path(trial.data_dir), "val")
     matrix = np.zeros((trial.cell.data.num_classes,) * 2, np.int64)
-    stop = False
     model.eval()
     for first in range(0, len(shards), context.world_size):
+        if context.anyone(context.stopping()):
+            model.train()
+            return None
         index = first + context.rank
         if index < len(shards):
             matrix += confusion_of_shards(model, shards, trial.cell, [index])
-        stop = context.anyone(context.stopping())
-        if stop:
-            break
     model.train()
-    if stop:
-        return None
     return float(mean_iou(context.sum(torch.as_tensor(matrix).to(context.device)).cpu().numpy()))
 
 

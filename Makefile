@@ -53,7 +53,7 @@ bench: setup
 	$(RUN) python -m benchmarks --device $(DEVICE)
 
 job: setup
-	$(RUN) python -m pipelines.job
+	$(RUN) python -m pipelines.cluster.job
 
 # Runs on a cluster, with the interpreter that is there. Ray gives jobs of the same sources one folder in common, so
 # each works in a copy of its own, which is no git repository; what it makes is on the storage.

@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pipelines.cluster import run_trials
-from pipelines.cluster_session import ray_session
-from regproxy.profile import Resources
-from regproxy.profile_file import load_profile
-from regproxy.train.trial import Trial
+from pipelines.cluster.session import ray_session
+from pipelines.cluster.trials import run_trials
+from regproxy.config.profile import Resources
+from regproxy.config.profile_file import load_profile
+from regproxy.runs.trial import Trial
 
 
 def do_nothing(trial: Trial, *, git_commit: str | None, **hooks: Callable) -> None:
@@ -30,11 +30,11 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--limit", type=float, default=60.0, help="seconds")
     arguments = parser.parse_args()
-    cell = load_profile("smoke").cells[0]
+    variant = load_profile("smoke").variants[0]
     ends: list[str | None] = []
     with tempfile.TemporaryDirectory() as directory:
         trials = [
-            Trial("grid", cell, seed, directory, str(Path(directory) / str(seed)))
+            Trial("grid", variant, seed, directory, str(Path(directory) / str(seed)))
             for seed in range(arguments.trials)
         ]
         root = Path.cwd()

@@ -12,10 +12,10 @@ import torch
 
 from benchmarks import reference
 from benchmarks.measure import Call, Section, Settings, in_turns, main, milliseconds, peak_megabytes, ratio
+from regproxy.config.profile_file import load_profile
 from regproxy.data.loader import normalise
-from regproxy.eval.infer import predict
-from regproxy.model.network import build
-from regproxy.profile_file import load_profile
+from regproxy.eval.sliding import predict
+from regproxy.model.build import build
 
 SIZE, WINDOW, STRIDE = (1024, 2048), 768, 512
 
@@ -23,18 +23,18 @@ SIZE, WINDOW, STRIDE = (1024, 2048), 768, 512
 def prediction(way: str, classes: int, device: str) -> Call:
     """Returns a call that predicts one image."""
     torch.manual_seed(0)
-    (cell,) = (
-        cell
-        for cell in load_profile("paper").cells
-        if (cell.data.name, cell.name) == ("cityscapes", "ti-4x4")
+    (variant,) = (
+        variant
+        for variant in load_profile("paper").variants
+        if (variant.data.name, variant.name) == ("cityscapes", "ti-4x4")
     )
     names = tuple(f"class {index}" for index in range(classes))
-    cell = dataclasses.replace(cell, data=dataclasses.replace(cell.data, classes=names))
-    model = build(cell).eval().to(device)
+    variant = dataclasses.replace(variant, data=dataclasses.replace(variant.data, classes=names))
+    model = build(variant).eval().to(device)
     image = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
-    statistics = {"mean": cell.recipe.image_mean, "std": cell.recipe.image_std}
+    statistics = {"mean": variant.recipe.image_mean, "std": variant.recipe.image_std}
     if way == "ours":
-        return lambda: predict(model, image, evaluation=cell.evaluation, **statistics)
+        return lambda: predict(model, image, evaluation=variant.evaluation, **statistics)
     plain = reference.PlainRegProxy(model).eval()
 
     def call() -> np.ndarray:

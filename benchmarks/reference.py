@@ -13,11 +13,11 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
-from regproxy.config import IGNORE_LABEL, Recipe
+from regproxy.config.variant import IGNORE_LABEL, Recipe
 from regproxy.data.geometry import rescaled_size
-from regproxy.eval.windows import starts
+from regproxy.eval.stitching import starts
 from regproxy.model.affinity import outside_neighbours
-from regproxy.model.network import RegProxy
+from regproxy.model.regproxy import RegProxy
 
 
 def paint(affinity: Tensor, token_logits: Tensor) -> Tensor:

@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
-from regproxy.data.convert import encode_label
-from regproxy.data.scenes import draw_scene
+from regproxy.data.prepare import encode_label
+from regproxy.demo.scenes import draw_scene
 
 HEIGHT, WIDTH = 512, 683  # the common size of ADE20K
 

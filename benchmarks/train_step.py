@@ -27,10 +27,10 @@ from benchmarks.measure import (
     peak_megabytes,
     ratio,
 )
-from regproxy.complexity import complexity
-from regproxy.config import Cell
-from regproxy.model.network import build
-from regproxy.profile_file import load_profile
+from regproxy.config.profile_file import load_profile
+from regproxy.config.variant import Variant
+from regproxy.model.build import build
+from regproxy.plan.complexity import complexity
 from regproxy.train.loss import upsampled_cross_entropy
 from regproxy.train.optim import build_optimizer
 
@@ -38,28 +38,30 @@ PEAK_TFLOPS = {"H100": 989.0, "H200": 989.0, "A100": 312.0}  # bf16, dense; NVID
 SIZE = 512
 
 
-def paper_cell(name: str) -> Cell:
-    """Returns a cell of the supplement on ADE20K, without pre-trained weights."""
-    (cell,) = (
-        cell for cell in load_profile("paper").cells if (cell.data.name, cell.name) == ("ade20k", name)
+def paper_variant(name: str) -> Variant:
+    """Returns a variant of the supplement on ADE20K, without pre-trained weights."""
+    (variant,) = (
+        variant
+        for variant in load_profile("paper").variants
+        if (variant.data.name, variant.name) == ("ade20k", name)
     )
-    return cell
+    return variant
 
 
 def train_step(variant: str, name: str, batch: int, device: str, size: int = SIZE) -> Call:
     """Returns a call that trains one step, in `plain`, `float32` or `bf16`."""
     torch.manual_seed(0)
-    cell = paper_cell(name)
-    cell = dataclasses.replace(cell, recipe=dataclasses.replace(cell.recipe, crop=(size, size)))
-    network = build(cell).to(device).train()
-    model, optimizer, loss = network, build_optimizer(network, cell.recipe), upsampled_cross_entropy
+    variant = paper_variant(name)
+    variant = dataclasses.replace(variant, recipe=dataclasses.replace(variant.recipe, crop=(size, size)))
+    network = build(variant).to(device).train()
+    model, optimizer, loss = network, build_optimizer(network, variant.recipe), upsampled_cross_entropy
     if variant == "plain":
         model, loss = reference.PlainRegProxy(network), reference.cross_entropy
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6)
     elif device.startswith("cuda"):
         model = torch.compile(network)
     images = torch.randn(batch, 3, size, size, device=device)
-    labels = torch.randint(0, cell.data.num_classes, (batch, size, size), dtype=torch.uint8).to(device)
+    labels = torch.randint(0, variant.data.num_classes, (batch, size, size), dtype=torch.uint8).to(device)
 
     def call() -> None:
         optimizer.zero_grad(set_to_none=True)
@@ -74,9 +76,9 @@ def train_step(variant: str, name: str, batch: int, device: str, size: int = SIZ
 def shares(name: str, batch: int, settings: Settings) -> str:
     """Returns how one float32 step (on CUDA bf16) of ours divides, in percent of its time."""
     torch.manual_seed(0)
-    cell = paper_cell(name)
-    network = build(cell).to(settings.device).train()
-    optimizer = build_optimizer(network, cell.recipe)
+    variant = paper_variant(name)
+    network = build(variant).to(settings.device).train()
+    optimizer = build_optimizer(network, variant.recipe)
     images = torch.randn(batch, 3, SIZE, SIZE, device=settings.device)
     labels = torch.randint(0, 150, (batch, SIZE, SIZE), dtype=torch.uint8).to(settings.device)
     rounds = []
@@ -110,7 +112,7 @@ def flops_share(name: str, images_per_second: float) -> float | str:
     )
     if peak is None:
         return "-"
-    return images_per_second * 3 * 2 * complexity(paper_cell(name))["gmacs"] / (1e3 * peak)
+    return images_per_second * 3 * 2 * complexity(paper_variant(name))["gmacs"] / (1e3 * peak)
 
 
 def run(settings: Settings) -> Section:

@@ -1,4 +1,4 @@
-"""Stage `ablate`: trains every cell with every seed that has not been trained yet.
+"""Stage `ablate`: trains every variant with every seed that has not been trained yet.
 
 python -m pipelines.ablate <profile>
 """
@@ -10,20 +10,20 @@ from pathlib import Path
 
 import torch
 
-from pipelines.alone import alone
-from pipelines.cluster import run_trials
-from pipelines.cluster_session import ray_session
-from pipelines.display import GridDisplay
-from pipelines.entry import profile_stage
-from pipelines.exchange import Exchange
-from pipelines.tracking import Mirror
-from regproxy.model.network import build
+from pipelines.cluster.display import GridDisplay
+from pipelines.cluster.session import ray_session
+from pipelines.cluster.trials import run_trials
+from pipelines.stage import profile_stage
+from pipelines.tracking.uploader import Mirror
+from regproxy.config.profile import Profile
+from regproxy.config.profile_file import load_profile
+from regproxy.errors import ConfigError
+from regproxy.model.build import build
 from regproxy.model.pretrained import ensure_weights
-from regproxy.parse import ConfigError
-from regproxy.plan import longest_first
-from regproxy.profile import Profile
-from regproxy.profile_file import load_profile
-from regproxy.train.trial import Trial
+from regproxy.plan.simulation import longest_first
+from regproxy.runs.shared_storage import Exchange
+from regproxy.runs.trial import Trial
+from regproxy.storage.lock import alone
 
 
 def all_trials(profile: Profile) -> list[Trial]:
@@ -32,13 +32,13 @@ def all_trials(profile: Profile) -> list[Trial]:
     return [
         Trial(
             profile=profile.name,
-            cell=cell,
+            variant=variant,
             seed=seed,
-            data_dir=str(data / profile.name / cell.data.name),
-            run_dir=str(runs / profile.name / cell.data.name / cell.name / str(seed)),
+            data_dir=str(data / profile.name / variant.data.name),
+            run_dir=str(runs / profile.name / variant.data.name / variant.name / str(seed)),
             pretrained_dir=str(Path(profile.pretrained_dir).absolute()),
         )
-        for cell, seed in profile.trials()
+        for variant, seed in profile.trials()
     ]
 
 
@@ -81,21 +81,23 @@ def ablate_alone(profile: Profile) -> int:
 
 
 def check_networks(trials: list[Trial]) -> None:
-    """Builds every network once, without weights; raises ConfigError naming the cells that cannot be."""
+    """Builds every network once, without weights; raises ConfigError naming the variants that cannot be."""
     problems = []
-    for cell in {trial.cell: None for trial in trials}:
+    for variant in {trial.variant: None for trial in trials}:
         try:
             with torch.device("meta"):
-                build(cell)
+                build(variant)
         except ValueError as error:
-            problems.append(f"cell {cell.name} on {cell.data.name}: {error}")
+            problems.append(f"variant {variant.name} on {variant.data.name}: {error}")
     if problems:
         raise ConfigError("nothing was trained; " + "\n".join(problems))
 
 
 def fetch_weights(trials: list[Trial]) -> None:
     """Fetches the pre-trained weights that trials start from; raises ConfigError naming all missing."""
-    models = {trial.cell.model.weights: (trial.cell.model, Path(trial.pretrained_dir)) for trial in trials}
+    models = {
+        trial.variant.model.weights: (trial.variant.model, Path(trial.pretrained_dir)) for trial in trials
+    }
     problems = []
     for model, directory in models.values():
         try:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import yaml
 
-from regproxy.parse import ConfigError, choose
-from regproxy.profile_file import load_profile
+from regproxy.config.parse import choose
+from regproxy.config.profile_file import load_profile
+from regproxy.errors import ConfigError
 
 _EXAMPLE = "write profiles: [demo]"
 

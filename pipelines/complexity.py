@@ -1,4 +1,4 @@
-"""Stage `complexity`: counts parameters and operations of every cell's network at the paper's sizes.
+"""Stage `complexity`: counts parameters and operations of every variant's network at the paper's sizes.
 
 python -m pipelines.complexity <profile>
 """
@@ -6,22 +6,23 @@ python -m pipelines.complexity <profile>
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.entry import profile_stage
-from regproxy.complexity import IMAGE_SIZE, NUM_CLASSES, complexity
-from regproxy.profile_file import load_profile
-from regproxy.train.trial import RECORD_FORMAT, write_json
+from pipelines.stage import profile_stage
+from regproxy.config.profile_file import load_profile
+from regproxy.plan.complexity import IMAGE_SIZE, NUM_CLASSES, complexity
+from regproxy.runs.trial import RECORD_FORMAT
+from regproxy.storage.json_file import write_json
 
 
 def count(profile_name: str) -> int:
-    """Writes complexity/<profile>.json; a cell is counted once, as it is on its first data set."""
-    cells = {}
-    for cell in load_profile(profile_name).cells:
-        if cell.name not in cells:
-            cells[cell.name] = complexity(cell)
+    """Writes complexity/<profile>.json; a variant is counted once, as it is on its first data set."""
+    variants = {}
+    for variant in load_profile(profile_name).variants:
+        if variant.name not in variants:
+            variants[variant.name] = complexity(variant)
     path = Path("complexity") / f"{profile_name}.json"
     sizes = {"image_size": list(IMAGE_SIZE), "num_classes": NUM_CLASSES}
-    write_json(path, {"format": RECORD_FORMAT, "profile": profile_name, **sizes, "cells": cells})
-    print(f"{len(cells)} networks counted -> {path}")
+    write_json(path, {"format": RECORD_FORMAT, "profile": profile_name, **sizes, "variants": variants})
+    print(f"{len(variants)} networks counted -> {path}")
     return 0
 
 

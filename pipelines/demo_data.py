@@ -8,9 +8,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.entry import profile_stage
-from regproxy.data.demo import write_demo
-from regproxy.profile_file import load_profile
+from pipelines.stage import profile_stage
+from regproxy.config.profile_file import load_profile
+from regproxy.demo.layouts import write_demo
 
 
 def demo_data(profile_name: str) -> int:

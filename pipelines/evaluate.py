@@ -16,19 +16,21 @@ import numpy as np
 from rich.progress import Progress
 
 from pipelines.ablate import all_trials
-from pipelines.cluster import map_tasks
-from pipelines.cluster_session import ray_session
-from pipelines.entry import profile_stage
-from pipelines.exchange import Exchange
-from pipelines.tracking import Mirror
+from pipelines.cluster.session import ray_session
+from pipelines.cluster.trials import map_tasks
+from pipelines.stage import profile_stage
+from pipelines.tracking.uploader import Mirror
+from regproxy.config.profile_file import load_profile
 from regproxy.data.shards import Shards
 from regproxy.eval import metrics
 from regproxy.eval.score import tally_shards
-from regproxy.model.network import load_model
-from regproxy.profile_file import load_profile
+from regproxy.runs.fingerprint import source_digest
+from regproxy.runs.saved_model import load_model
+from regproxy.runs.shared_storage import Exchange
+from regproxy.runs.stored_run import local_run
+from regproxy.runs.trial import RECORD_FORMAT, Trial
+from regproxy.storage.json_file import write_json
 from regproxy.train.context import Context
-from regproxy.train.remote import local_run
-from regproxy.train.trial import RECORD_FORMAT, Trial, source_digest, write_json
 
 _KEEP_EVERY_S = 30.0  # scores on the storage, should this machine be lost
 
@@ -73,18 +75,20 @@ def evaluate(profile_name: str) -> int:
 
 
 def result_path(trial: Trial) -> Path:
-    return Path("results") / trial.profile / trial.cell.data.name / trial.cell.name / f"{trial.seed}.json"
+    return (
+        Path("results") / trial.profile / trial.variant.data.name / trial.variant.name / f"{trial.seed}.json"
+    )
 
 
-def result_identity(trial: Trial) -> str:
+def result_fingerprint(trial: Trial) -> str:
     """SHA-256 of the run, how it is scored and the source that scores."""
-    parts = (trial.identity, json.dumps(asdict(trial.cell.evaluation)), source_digest("eval"))
+    parts = (trial.fingerprint, json.dumps(asdict(trial.variant.evaluation)), source_digest("eval"))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def is_scored(trial: Trial, path: Path) -> bool:
     try:
-        return json.loads(path.read_text())["identity"] == result_identity(trial)
+        return json.loads(path.read_text())["fingerprint"] == result_fingerprint(trial)
     except (OSError, ValueError, KeyError):
         return False
 
@@ -95,22 +99,22 @@ def score(trial: Trial) -> dict[str, Any]:
     trial = local_run(trial)
     shards = Shards(Path(trial.data_dir), "val")
     model = load_model(trial.run_dir, Context.current().device)
-    tally = tally_shards(model, shards, trial.cell, range(len(shards)))
+    tally = tally_shards(model, shards, trial.variant, range(len(shards)))
     per_class = metrics.iou_per_class(tally.single_scale).tolist()
     return {
         "format": RECORD_FORMAT,
-        "identity": result_identity(trial),
-        "run_identity": trial.identity,
+        "fingerprint": result_fingerprint(trial),
+        "run_fingerprint": trial.fingerprint,
         "profile": trial.profile,
-        "dataset": trial.cell.data.name,
-        "cell": trial.cell.name,
+        "dataset": trial.variant.data.name,
+        "variant": trial.variant.name,
         "seed": trial.seed,
         "split": "val",
         "num_images": len(shards),
         **means(tally.single_scale),
         "multi_scale": None if tally.multi_scale is None else means(tally.multi_scale),
         "region_entropy": tally.mean_entropy,
-        "classes": list(trial.cell.data.classes),
+        "classes": list(trial.variant.data.classes),
         "iou_per_class": [None if value != value else value for value in per_class],
         "seconds": round(time.monotonic() - started, 3),
     }

@@ -8,10 +8,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.entry import profile_stage
-from regproxy.bar import shown
-from regproxy.data.convert import prepare
-from regproxy.profile_file import load_profile
+from pipelines.stage import profile_stage
+from regproxy.cli.progress_bar import shown
+from regproxy.config.profile_file import load_profile
+from regproxy.data.prepare import prepare
 
 
 def prepare_profile(profile_name: str, *, allow_partial: bool = False) -> int:

@@ -14,15 +14,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.entry import profile_stage
-from pipelines.exchange import Exchange
-from regproxy.data.atomic import replaced_directory
-from regproxy.profile import Profile
-from regproxy.profile_file import load_profile
+from pipelines.stage import profile_stage
+from regproxy.config.profile import Profile
+from regproxy.config.profile_file import load_profile
 from regproxy.report import figures
 from regproxy.report.aggregate import Scores, collect, read_complexity
 from regproxy.report.document import write_report
 from regproxy.report.layout import Column, Document, Grid
+from regproxy.runs.shared_storage import Exchange
+from regproxy.storage.atomic import replaced_directory
 
 _PLAIN_WIDTH = 180  # characters, where the output goes to a file or a pipe
 

@@ -10,14 +10,14 @@ import pytest
 import torch
 from report_records import ROWS
 
-from regproxy.config import Cell
-from regproxy.data.convert import prepare
-from regproxy.data.demo import write_demo
-from regproxy.profile import Profile, Table
-from regproxy.profile_file import load_profile
-from regproxy.train.trial import Trial
+from regproxy.config.profile import Profile, Table
+from regproxy.config.profile_file import load_profile
+from regproxy.config.variant import Variant
+from regproxy.data.prepare import prepare
+from regproxy.demo.layouts import write_demo
+from regproxy.runs.trial import Trial
 
-SMOKE_CELLS = {(cell.data.name, cell.name): cell for cell in load_profile("smoke").cells}
+SMOKE_VARIANTS = {(variant.data.name, variant.name): variant for variant in load_profile("smoke").variants}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -46,8 +46,8 @@ def smoke_data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def make_trial(smoke_data: dict[str, Path], tmp_path: Path) -> Callable[..., Trial]:
     """Returns a function that makes a smoke trial; keywords replace fields of its recipe or model."""
 
-    def make(cell: str = "region-4x4", *, run: str = "run", seed: int = 0, **changes: object) -> Trial:
-        base: Cell = SMOKE_CELLS["ade20k", cell]
+    def make(variant: str = "region-4x4", *, run: str = "run", seed: int = 0, **changes: object) -> Trial:
+        base: Variant = SMOKE_VARIANTS["ade20k", variant]
         fields = {field.name for field in dataclasses.fields(base.model)}
         model = {name: value for name, value in changes.items() if name in fields}
         recipe = {name: value for name, value in changes.items() if name not in fields}

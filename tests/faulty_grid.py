@@ -17,12 +17,12 @@ from typing import Any, Literal
 
 import torch
 
-from pipelines.cluster import run_trials
-from pipelines.cluster_session import ray_session
-from pipelines.guard import train_guarded
-from pipelines.notice import Interrupted
-from regproxy.profile import Resources
-from regproxy.train.trial import Trial
+from pipelines.cluster.guard import train_guarded
+from pipelines.cluster.session import ray_session
+from pipelines.cluster.stop_signal import Interrupted
+from pipelines.cluster.trials import run_trials
+from regproxy.config.profile import Resources
+from regproxy.runs.trial import Trial
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,17 +5,17 @@ import io
 import json
 from pathlib import Path
 
-from regproxy.profile import Profile, Row
-from regproxy.profile_file import load_profile
+from regproxy.config.profile import Profile, Row
+from regproxy.config.profile_file import load_profile
 from regproxy.report.aggregate import Score, collect
 from regproxy.report.csv_file import csv_text
 from regproxy.report.layout import Grid
 
-CELLS = {(cell.name, cell.data.name): cell for cell in load_profile("smoke").cells}
+VARIANTS = {(variant.name, variant.data.name): variant for variant in load_profile("smoke").variants}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 ROWS = (
-    Row(label=("ViT", "-"), cell="linear", published={"ade20k": 38.76}),
-    Row(label=("RegProxy", "4×4"), cell="region-4x4", published={"ade20k": 40.0, "cityscapes": 75.08}),
+    Row(label=("ViT", "-"), variant="linear", published={"ade20k": 38.76}),
+    Row(label=("RegProxy", "4×4"), variant="region-4x4", published={"ade20k": 40.0, "cityscapes": 75.08}),
 )
 COSTS = {
     "linear": {"params": 5_712_342, "gflops_paper": 3.8179, "gmacs": 10.4629},
@@ -24,13 +24,13 @@ COSTS = {
 
 
 def write(root: Path, place: str, miou: float, *, run: dict | None = None, **changes: object) -> Path:
-    """Writes a result and its run record for `<data set>/<cell>/<seed>`; returns the result's file."""
-    dataset, cell, seed = place.split("/")
+    """Writes a result and its run record for `<data set>/<variant>/<seed>`; returns the result's file."""
+    dataset, variant, seed = place.split("/")
     result = {
         "format": 1,
-        "run_identity": "run",
+        "run_fingerprint": "run",
         "dataset": dataset,
-        "cell": cell,
+        "variant": variant,
         "seed": int(seed),
         "miou": miou,
         "num_images": 4,
@@ -38,8 +38,8 @@ def write(root: Path, place: str, miou: float, *, run: dict | None = None, **cha
     }
     record = {
         "format": 1,
-        "identity": "run",
-        "cell": CELLS[cell, dataset].to_dict() if (cell, dataset) in CELLS else {},
+        "fingerprint": "run",
+        "variant": VARIANTS[variant, dataset].to_dict() if (variant, dataset) in VARIANTS else {},
         "steps": 8,
         "workers": 1,
         "data_manifest": "d" * 64,
@@ -60,9 +60,9 @@ def gather(profile: Profile, root: Path) -> dict[tuple[str, str], Score]:
     return collect(profile, results_dir=root / "results", runs_dir=root / "runs")
 
 
-def write_seeds(root: Path, dataset: str, cell: str, mious: tuple[float, ...], **changes: object) -> None:
+def write_seeds(root: Path, dataset: str, variant: str, mious: tuple[float, ...], **changes: object) -> None:
     for seed, miou in enumerate(mious):
-        write(root, f"{dataset}/{cell}/{seed}", miou, **changes)
+        write(root, f"{dataset}/{variant}/{seed}", miou, **changes)
 
 
 def texts(grid: Grid) -> list[list[str]]:

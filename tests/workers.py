@@ -7,10 +7,10 @@ import cv2
 import torch
 from torch import distributed, multiprocessing
 
+from regproxy.runs.trial import Trial
 from regproxy.train.context import Context
 from regproxy.train.remote import train_anywhere
 from regproxy.train.stop import Stopped
-from regproxy.train.trial import Trial
 
 
 def train_together(trial: Trial, workers: int, *, told: int | None = None) -> list[int | None]:

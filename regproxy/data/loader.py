@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from regproxy.config import Recipe
+from regproxy.config.variant import Recipe
 from regproxy.data.order import augmentation_generator, positions, sample_at
 from regproxy.data.shards import Shards
 from regproxy.data.transforms import augment, pad
@@ -117,7 +117,7 @@ def micro_batches(
     world_size: int = 1,
     pin_memory: bool = False,
 ) -> Iterator[Batch]:
-    """Yields the micro-batches of `rank` from `first_step` on: `recipe.accumulate` of them a step.
+    """Yields the micro-batches of `rank` from `first_step` on: `recipe.grad_accum_steps` of them a step.
 
     Raises:
         ValueError: the workers and micro-batches do not divide the batch, or there are no samples.
@@ -125,7 +125,10 @@ def micro_batches(
     if not len(shards):
         raise ValueError("the training split has no samples, prepare it again")
     parts = positions(
-        batch_size=recipe.batch_size, accumulate=recipe.accumulate, world_size=world_size, rank=rank
+        batch_size=recipe.batch_size,
+        grad_accum_steps=recipe.grad_accum_steps,
+        world_size=world_size,
+        rank=rank,
     )
     workers, shape = recipe.loader_workers, (len(parts[0]), *recipe.crop)
     # A slot is written again only after its micro-batch was copied: there is one for each micro-batch that

@@ -44,19 +44,19 @@ def global_batch(seed: int, step: int, num_samples: int, batch_size: int) -> lis
     return [sample_at(seed, step, position, **size) for position in range(batch_size)]
 
 
-def positions(*, batch_size: int, accumulate: int, world_size: int, rank: int) -> list[range]:
+def positions(*, batch_size: int, grad_accum_steps: int, world_size: int, rank: int) -> list[range]:
     """Returns the places of the global batch that `rank` takes, one range for each micro-batch.
 
     Raises:
         ValueError: the workers times micro-batches do not divide the global batch.
     """
-    size, rest = divmod(batch_size, accumulate * world_size)
+    size, rest = divmod(batch_size, grad_accum_steps * world_size)
     if rest:
         raise ValueError(
-            f"a batch of {batch_size} does not divide over {world_size} workers with {accumulate} "
+            f"a batch of {batch_size} does not divide over {world_size} workers with {grad_accum_steps} "
             f"micro-batches each, choose a divisor"
         )
-    starts = [(micro * world_size + rank) * size for micro in range(accumulate)]
+    starts = [(micro * world_size + rank) * size for micro in range(grad_accum_steps)]
     return [range(start, start + size) for start in starts]
 
 

@@ -15,9 +15,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from regproxy.config import IGNORE_LABEL
-from regproxy.data.datasets import SPLITS, DataError
-from regproxy.parse import choose
+from regproxy.config.formats import SPLITS
+from regproxy.config.parse import choose
+from regproxy.config.variant import IGNORE_LABEL
+from regproxy.errors import DataError
 
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 1

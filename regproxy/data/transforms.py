@@ -7,7 +7,7 @@ is done on the device, after the batch is stacked. Images are (H, W, 3) RGB, lab
 import cv2
 import numpy as np
 
-from regproxy.config import IGNORE_LABEL, Recipe
+from regproxy.config.variant import IGNORE_LABEL, Recipe
 from regproxy.data.geometry import rescaled_size
 
 _CROP_TRIES = 10

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from regproxy.config import IGNORE_LABEL, Cell
+from regproxy.config.variant import IGNORE_LABEL, Variant
 from regproxy.data.geometry import rescaled_size
 from regproxy.data.loader import decode
 from regproxy.data.shards import Shards
-from regproxy.eval.infer import predict, predict_multi_scale
 from regproxy.eval.metrics import confusion_matrix
+from regproxy.eval.sliding import predict, predict_multi_scale
 from regproxy.model.regions import class_counts, entropies, normalised, region_masses, sub_cells
 
 _COUNTS = 2**22  # pixels by sub-cell and class that are counted at a time
@@ -33,29 +33,37 @@ class Tally:
         return self.entropy / self.num_regions if self.num_regions else None
 
 
-def confusion_of_shards(model: nn.Module, shards: Shards, cell: Cell, indices: Iterable[int]) -> np.ndarray:
+def confusion_of_shards(
+    model: nn.Module, shards: Shards, variant: Variant, indices: Iterable[int]
+) -> np.ndarray:
     """Returns the (K, K) int64 confusion matrix over the images `indices`, at their original resolution.
 
     The model must be in eval mode. Parts of a split add up to the matrix of the whole.
     """
-    total = np.zeros((cell.data.num_classes,) * 2, np.int64)
+    total = np.zeros((variant.data.num_classes,) * 2, np.int64)
     for index in indices:
         image, label = read_pair(shards, index)
-        total += _confusion(predict(model, image, **_how(cell)), label, cell)
+        total += _confusion(predict(model, image, **_how(variant)), label, variant)
     return total
 
 
-def tally_shards(model: nn.Module, shards: Shards, cell: Cell, indices: Iterable[int]) -> Tally:
-    """Counts all that `cell.evaluation` asks for, and for RegProxy the entropy of every window's regions."""
-    tally = Tally(np.zeros((cell.data.num_classes,) * 2, np.int64))
-    if cell.evaluation.multi_scale_ratios:
+def tally_shards(model: nn.Module, shards: Shards, variant: Variant, indices: Iterable[int]) -> Tally:
+    """Counts all that `variant.evaluation` asks for, and for RegProxy the entropy of the regions."""
+    tally = Tally(np.zeros((variant.data.num_classes,) * 2, np.int64))
+    if variant.evaluation.multi_scale_ratios:
         tally.multi_scale = np.zeros_like(tally.single_scale)
     for index in indices:
         image, label = read_pair(shards, index)
-        observe = _RegionObserver(tally, label, cell, model.patch) if cell.model.head == "regproxy" else None
-        tally.single_scale += _confusion(predict(model, image, **_how(cell), observe=observe), label, cell)
+        observe = (
+            _RegionObserver(tally, label, variant, model.patch) if variant.model.head == "regproxy" else None
+        )
+        tally.single_scale += _confusion(
+            predict(model, image, **_how(variant), observe=observe), label, variant
+        )
         if tally.multi_scale is not None:
-            tally.multi_scale += _confusion(predict_multi_scale(model, image, **_how(cell)), label, cell)
+            tally.multi_scale += _confusion(
+                predict_multi_scale(model, image, **_how(variant)), label, variant
+            )
     return tally
 
 
@@ -71,17 +79,17 @@ class _RegionObserver:
 
     tally: Tally
     label: np.ndarray
-    cell: Cell
+    variant: Variant
     patch: int
     scale: tuple[float, float] = field(init=False)
 
     def __post_init__(self) -> None:
-        size = rescaled_size(self.label.shape, self.cell.evaluation.scale)
+        size = rescaled_size(self.label.shape, self.variant.evaluation.scale)
         self.scale = (size[0] / self.label.shape[0], size[1] / self.label.shape[1])
 
     def __call__(self, corners: list[tuple[int, int]], affinity: Tensor) -> None:
         label = torch.from_numpy(self.label).to(affinity.device)[None].long()
-        num_classes, (height, width, rows, columns) = self.cell.data.num_classes, affinity.shape[2:]
+        num_classes, (height, width, rows, columns) = self.variant.data.num_classes, affinity.shape[2:]
         size = (rows * height, columns * width)
         at_once = max(_COUNTS // (size[0] * size[1]), 1)
         for corner, own in zip(corners, affinity.split(1), strict=True):
@@ -100,9 +108,15 @@ class _RegionObserver:
             self.tally.num_regions += int(filled.sum())
 
 
-def _how(cell: Cell) -> dict:
-    return {"evaluation": cell.evaluation, "mean": cell.recipe.image_mean, "std": cell.recipe.image_std}
+def _how(variant: Variant) -> dict:
+    return {
+        "evaluation": variant.evaluation,
+        "mean": variant.recipe.image_mean,
+        "std": variant.recipe.image_std,
+    }
 
 
-def _confusion(prediction: np.ndarray, label: np.ndarray, cell: Cell) -> np.ndarray:
-    return confusion_matrix(prediction, label, num_classes=cell.data.num_classes, ignore_label=IGNORE_LABEL)
+def _confusion(prediction: np.ndarray, label: np.ndarray, variant: Variant) -> np.ndarray:
+    return confusion_matrix(
+        prediction, label, num_classes=variant.data.num_classes, ignore_label=IGNORE_LABEL
+    )

@@ -9,7 +9,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
-from regproxy.config import Backbone
+from regproxy.config.variant import Backbone
 from regproxy.model.torchvision_ops import declare_missing_operators
 
 _PREFIX_TOKENS = ("cls_token", "dist_token", "reg_token")  # in timm's order

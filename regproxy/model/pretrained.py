@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from regproxy.config import ModelConfig
+from regproxy.config.variant import ModelConfig
 from regproxy.model.backbone import VisionTransformer
 from regproxy.model.torchvision_ops import declare_missing_operators
 

@@ -1,4 +1,4 @@
-"""From records to scores: what each cell of a profile reached on each data set, over the profile's seeds."""
+"""From records to scores: what each variant of a profile reached on each data set, over its seeds."""
 
 import json
 import math
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from regproxy.config import Cell
-from regproxy.profile import Profile
+from regproxy.config.profile import Profile
+from regproxy.config.variant import Variant
 
 RECORD_FORMAT = 1
-_RESULT_KEYS = ("run_identity", "miou", "num_images")
-_RUN_KEYS = ("identity", "cell", "steps", "workers", "data_manifest", "git_commit")
+_RESULT_KEYS = ("run_fingerprint", "miou", "num_images")
+_RUN_KEYS = ("fingerprint", "variant", "steps", "workers", "data_manifest", "git_commit")
 _COMPLEXITY_KEYS = ("params", "gflops_paper", "gmacs")
 
 Metric = Literal["miou", "multi_scale_miou", "region_entropy"]
@@ -35,9 +35,9 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """A cell on one data set: the seeds its profile asks for and the outcomes found among them."""
+    """A variant on one data set: the seeds its profile asks for and the outcomes found among them."""
 
-    cell: Cell
+    variant: Variant
     seeds: tuple[int, ...]
     outcomes: Mapping[int, Outcome]  # by seed
 
@@ -65,8 +65,8 @@ class Score:
         return ranked[(len(ranked) - 1) // 2] if ranked else None
 
 
-Scores = Mapping[tuple[str, str], Score]  # by name of cell and of data set
-Complexity = Mapping[str, Mapping[str, Any]]  # by name of cell: params, gflops_paper, gmacs
+Scores = Mapping[tuple[str, str], Score]  # by name of variant and of data set
+Complexity = Mapping[str, Mapping[str, Any]]  # by name of variant: params, gflops_paper, gmacs
 
 
 def collect(profile: Profile, *, results_dir: Path, runs_dir: Path) -> dict[tuple[str, str], Score]:
@@ -76,43 +76,45 @@ def collect(profile: Profile, *, results_dir: Path, runs_dir: Path) -> dict[tupl
     a run with another model, recipe or classes than the profile has now.
 
     Args:
-        profile: decides which cells, data sets and seeds there are, and their order.
-        results_dir: holds `<profile>/<data set>/<cell>/<seed>.json`.
-        runs_dir: holds `<profile>/<data set>/<cell>/<seed>/run.json`; may be empty.
+        profile: decides which variants, data sets and seeds there are, and their order.
+        results_dir: holds `<profile>/<data set>/<variant>/<seed>.json`.
+        runs_dir: holds `<profile>/<data set>/<variant>/<seed>/run.json`; may be empty.
 
     Raises:
         ValueError: a record is damaged; names the file and the remedy.
     """
     scores = {}
-    for cell in profile.cells:
-        place = Path(profile.name, cell.data.name, cell.name)
+    for variant in profile.variants:
+        place = Path(profile.name, variant.data.name, variant.name)
         outcomes = {}
         for seed in profile.seeds:
             run_dir = Path(runs_dir, place, str(seed))
             result = _read_result(Path(results_dir, place, f"{seed}.json"))
             run = read_record(run_dir / "run.json", _RUN_KEYS)
-            if result and (run is None or _is_result_of(result, run, cell)):
+            if result and (run is None or _is_result_of(result, run, variant)):
                 outcomes[seed] = Outcome(result=result, run=run, run_dir=run_dir)
-        scores[cell.name, cell.data.name] = Score(cell=cell, seeds=profile.seeds, outcomes=outcomes)
+        scores[variant.name, variant.data.name] = Score(
+            variant=variant, seeds=profile.seeds, outcomes=outcomes
+        )
     return scores
 
 
 def read_complexity(path: Path) -> dict[str, dict[str, Any]]:
-    """Reads what each cell's network costs, by name of cell; nothing where there is no file.
+    """Reads what each variant's network costs, by name of variant; nothing where there is no file.
 
     Raises:
         ValueError: the file is damaged; names it and the remedy.
     """
-    record = read_record(path, ("cells",))
-    cells = record["cells"] if record else {}
-    if not isinstance(cells, dict):
-        raise ValueError(_damaged(path, "its cells are no mapping"))
-    for name, cell in cells.items():
+    record = read_record(path, ("variants",))
+    variants = record["variants"] if record else {}
+    if not isinstance(variants, dict):
+        raise ValueError(_damaged(path, "its variants are no mapping"))
+    for name, variant in variants.items():
         for key in _COMPLEXITY_KEYS:
-            value = cell.get(key) if isinstance(cell, dict) else None
+            value = variant.get(key) if isinstance(variant, dict) else None
             if not _is_number(value) or value < 0:
-                raise ValueError(_damaged(path, f"{key} of cell {name} is no number"))
-    return cells
+                raise ValueError(_damaged(path, f"{key} of variant {name} is no number"))
+    return variants
 
 
 def read_record(path: Path, keys: tuple[str, ...]) -> dict[str, Any] | None:
@@ -149,13 +151,13 @@ def _read_result(path: Path) -> dict[str, Any] | None:
     return result
 
 
-def _is_result_of(result: Mapping[str, Any], run: Mapping[str, Any], cell: Cell) -> bool:
-    """Whether a result is that of the run beside it, and the run that of the cell as it is now."""
+def _is_result_of(result: Mapping[str, Any], run: Mapping[str, Any], variant: Variant) -> bool:
+    """Whether a result is that of the run beside it, and the run that of the variant as it is now."""
     try:
-        trained = Cell.from_dict(run["cell"])
+        trained = Variant.from_dict(run["variant"])
     except (ValueError, TypeError, KeyError, AttributeError):  # as an older version wrote it
         return False
-    return run["identity"] == result["run_identity"] and trained.digest() == cell.digest()
+    return run["fingerprint"] == result["run_fingerprint"] and trained.digest() == variant.digest()
 
 
 def _raw(result: Mapping[str, Any], metric: Metric) -> Any:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Literal
 
-from regproxy.profile import Row, Table
+from regproxy.config.profile import Row, Table
 from regproxy.report.aggregate import Complexity
 from regproxy.report.layout import NOTHING, Column, joined, words
 
@@ -38,8 +38,8 @@ def complexity_columns(table: Table, complexity: Complexity) -> tuple[list[Colum
     """Returns the complexity columns of a table and the notes under it.
 
     Args:
-        table: its rows say which cells, and what the paper prints in 10^6 parameters and 10^9 operations.
-        complexity: by name of cell: `params`, `gflops_paper` (10^9), `gmacs` (10^9).
+        table: its rows say which variants, and what the paper prints in 10^6 parameters and 10^9 operations.
+        complexity: by name of variant: `params`, `gflops_paper` (10^9), `gmacs` (10^9).
     """
     columns, doubts = [], []
     for quantity, head in HEADS.items():
@@ -76,7 +76,7 @@ def read_figures(table: Table, quantity: Quantity, complexity: Complexity) -> li
 
 
 def _total(row: Row, quantity: Quantity, complexity: Complexity) -> Decimal | None:
-    counts = complexity.get(row.cell) if row.cell else None
+    counts = complexity.get(row.variant) if row.variant else None
     if counts is None:
         return None
     # By way of str: the decimal number as it stands in the record, not the binary one next to it.

@@ -4,12 +4,12 @@ import csv
 import io
 from typing import Any
 
-from regproxy.profile import Profile, Row, Table
+from regproxy.config.profile import Profile, Row, Table
 from regproxy.report.aggregate import Complexity, Score, Scores
 from regproxy.report.layout import joined
 
 CSV_COLUMNS = (
-    *("table", "row", "cell", "dataset", "metric", "seeds_found", "seeds_wanted"),
+    *("table", "row", "variant", "dataset", "metric", "seeds_found", "seeds_wanted"),
     *("median", "min", "max", "published", "difference"),
     *("params", "params_printed", "gflops", "gflops_printed", "gmacs", "region_entropy", "needs"),
 )
@@ -20,7 +20,7 @@ def csv_text(profile: Profile, scores: Scores, complexity: Complexity) -> str:
 
     mIoU and differences are in percent, `params` in ones, `gflops` (the paper's way) and `gmacs` in 10^9,
     `region_entropy` in nats; the printed figures are the paper's own text. A row has no line for a data
-    set that its cell does not run on, unless the paper has a value there.
+    set that its variant does not run on, unless the paper has a value there.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
@@ -28,7 +28,7 @@ def csv_text(profile: Profile, scores: Scores, complexity: Complexity) -> str:
     for table in profile.tables:
         for row in table.rows:
             for data in profile.datasets:
-                score = scores.get((row.cell, data.name)) if row.cell else None
+                score = scores.get((row.variant, data.name)) if row.variant else None
                 if score or row.needs or data.name in row.published:
                     scored = _scored(score, table, row.published.get(data.name)) if score else {}
                     told = _told(table, row, data.name, complexity)
@@ -38,11 +38,11 @@ def csv_text(profile: Profile, scores: Scores, complexity: Complexity) -> str:
 
 def _told(table: Table, row: Row, dataset: str, complexity: Complexity) -> dict[str, Any]:
     """Returns what is known of a row without any score."""
-    counts = complexity.get(row.cell, {}) if row.cell else {}
+    counts = complexity.get(row.variant, {}) if row.variant else {}
     return {
         "table": table.name,
         "row": joined(row.label),
-        "cell": row.cell,
+        "variant": row.variant,
         "dataset": dataset,
         "metric": table.metric,
         "published": row.published.get(dataset),

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from regproxy.profile import Profile
+from regproxy.config.profile import Profile
 from regproxy.report.aggregate import Complexity, Scores
 from regproxy.report.csv_file import csv_text
 from regproxy.report.findings import region_entropy, trends

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from regproxy.config import IGNORE_LABEL
+from regproxy.config.variant import IGNORE_LABEL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

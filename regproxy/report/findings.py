@@ -1,6 +1,6 @@
 """What the scores show beyond the tables: the paper's trends, and how pure the regions are."""
 
-from regproxy.profile import Profile
+from regproxy.config.profile import Profile
 from regproxy.report.aggregate import Scores
 from regproxy.report.layout import NOTHING, Grid, Section, row_label, signed, words
 from regproxy.report.tables import score_text
@@ -19,7 +19,7 @@ def trends(profile: Profile, scores: Scores) -> Section | None:
     held, failed = 0, []
     for trend in profile.trends:
         for place, data in enumerate(profile.datasets):
-            better, than = (scores.get((cell, data.name)) for cell in (trend.better, trend.than))
+            better, than = (scores.get((variant, data.name)) for variant in (trend.better, trend.than))
             medians = [score.median() if score else None for score in (better, than)]
             if None in medians:
                 answers[place].append(NOTHING)
@@ -49,17 +49,17 @@ def _verdict(held: int, failed: list[str]) -> str:
 
 
 def region_entropy(profile: Profile, scores: Scores) -> Section | None:
-    """Returns the region entropies of every cell that has any; None if none has."""
-    names = list(dict.fromkeys(cell.name for cell in profile.cells))
+    """Returns the region entropies of every variant that has any; None if none has."""
+    names = list(dict.fromkeys(variant.name for variant in profile.variants))
     measured = [
         name
         for name in names
-        if any(score.values("region_entropy") for (cell, _), score in scores.items() if cell == name)
+        if any(score.values("region_entropy") for (variant, _), score in scores.items() if variant == name)
     ]
     if not measured:
         return None
     columns = [
-        words("cell", measured),
+        words("variant", measured),
         words("row", [row_label(profile, name) for name in measured]),
         *(
             words(

@@ -6,7 +6,7 @@ markdown.py, latex.py, page.py and the terminal render these values; nothing of 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from regproxy.profile import Profile
+from regproxy.config.profile import Profile
 
 NOTHING = "–"
 
@@ -87,7 +87,7 @@ def joined(label: Sequence[str]) -> str:
     return " ".join(part for part in label if part not in ("", "-", NOTHING))
 
 
-def row_label(profile: Profile, cell: str) -> str:
-    """Returns what the first table row of a cell calls it, or else its name."""
+def row_label(profile: Profile, variant: str) -> str:
+    """Returns what the first table row of a variant calls it, or else its name."""
     rows = (row for table in profile.tables for row in table.rows)
-    return next((joined(row.label) for row in rows if row.cell == cell), cell)
+    return next((joined(row.label) for row in rows if row.variant == variant), variant)

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from regproxy.config import DataConfig
-from regproxy.profile import Profile, Table
+from regproxy.config.profile import Profile, Table
+from regproxy.config.variant import DataConfig
 from regproxy.report.aggregate import Complexity, Metric, Score, Scores
 from regproxy.report.complexity_columns import complexity_columns
 from regproxy.report.layout import NOTHING, Column, Entry, Grid, Section, signed, words
@@ -32,7 +32,7 @@ def table_grid(profile: Profile, table: Table, scores: Scores, complexity: Compl
         profile: gives the data sets and their order.
         table: one of the profile's.
         scores: from `aggregate.collect`.
-        complexity: from `aggregate.read_complexity`; a cell that is not in it shows a dash.
+        complexity: from `aggregate.read_complexity`; a variant that is not in it shows a dash.
     """
     columns = [words(head, [row.label[i] for row in table.rows]) for i, head in enumerate(table.columns)]
     notes: list[str] = []
@@ -72,7 +72,7 @@ def best_two(values: Sequence[float | None], groups: Sequence[str]) -> list[bool
 def _score_columns(table: Table, data: DataConfig, scores: Scores, *, first: bool) -> list[Column]:
     """Returns our scores on a data set; published ones and differences only where the table has any."""
     rows, groups = table.rows, [row.group for row in table.rows]
-    found = [scores.get((row.cell, data.name)) if row.cell else None for row in rows]
+    found = [scores.get((row.variant, data.name)) if row.variant else None for row in rows]
     texts = [score_text(score, table.metric) for score in found]
     if first:
         texts = [

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from regproxy.profile import Profile
+from regproxy.config.profile import Profile
 from regproxy.report.aggregate import Outcome, Scores
 from regproxy.report.layout import NOTHING, Column, Grid, Section, words
 
 _PAPER_SEEDS = 3
 _READ: dict[str, Callable[[dict[str, Any]], Any]] = {  # from a run record
     "steps": lambda run: run["steps"],
-    "batch size": lambda run: run["cell"]["recipe"]["batch_size"],
+    "batch size": lambda run: run["variant"]["recipe"]["batch_size"],
     "workers": lambda run: run["workers"],
     "data manifest": lambda run: run["data_manifest"][:12],
     "commit": lambda run: _short(run["git_commit"]),
@@ -65,7 +65,7 @@ def deviations(profile: Profile, scores: Scores) -> Section | None:
     points = [*profile.notes]
     if len(profile.seeds) != _PAPER_SEEDS:
         seeds = "1 seed" if len(profile.seeds) == 1 else f"{len(profile.seeds)} seeds"
-        points.append(f"The paper reports the median of {_PAPER_SEEDS} runs; here a cell has {seeds}.")
+        points.append(f"The paper reports the median of {_PAPER_SEEDS} runs; here a variant has {seeds}.")
     for data in profile.datasets:
         found = _outcomes(scores, data.name)
         for head in ("steps", "batch size"):

@@ -15,8 +15,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from regproxy.model.batch_norm import synchronise_batch_norm
 from regproxy.train.progress import Progress
+from regproxy.train.sync_batch_norm import synchronise_batch_norm
 
 
 def _ignore(_: Any) -> None:

@@ -13,16 +13,17 @@ from torch import Tensor
 from regproxy.data.loader import micro_batches
 from regproxy.data.order import torch_seed
 from regproxy.data.shards import Shards
-from regproxy.model.network import build, save_model
+from regproxy.model.build import build
 from regproxy.model.pretrained import load_pretrained, weights_file
-from regproxy.train import state
+from regproxy.runs.history import History
+from regproxy.runs.saved_model import save_model
+from regproxy.runs.trial import Trial
+from regproxy.train import checkpoint as state
 from regproxy.train.context import Context
-from regproxy.train.history import History
 from regproxy.train.optim import build_optimizer, learning_rate
 from regproxy.train.progress import Progress
 from regproxy.train.step import finite_losses, update
 from regproxy.train.stop import Stopped, StopVote
-from regproxy.train.trial import Trial
 from regproxy.train.validation import catch_up, validates, validation_miou
 
 
@@ -43,13 +44,13 @@ def train(
         Stopped: the context asked for it; a checkpoint holds all steps made.
         ValueError: the workers do not divide the batch.
     """
-    recipe, device, run_dir = trial.cell.recipe, context.device, Path(trial.run_dir)
+    recipe, device, run_dir = trial.variant.recipe, context.device, Path(trial.run_dir)
     checkpoints = run_dir / "checkpoints"
 
     # Model and optimiser, as they were left.
     torch.manual_seed(torch_seed(trial.seed, 0, 0))  # every worker starts from the same weights
-    model = build(trial.cell)
-    weights = weights_file(trial.cell.model, Path(trial.pretrained_dir))
+    model = build(trial.variant)
+    weights = weights_file(trial.variant.model, Path(trial.pretrained_dir))
     if weights:
         load_pretrained(model.backbone, weights)
     model = model.to(device)
@@ -57,7 +58,7 @@ def train(
     model = context.synchronise_norms(model)
     optimizer = build_optimizer(model, recipe)
     if context.is_main:
-        for problem in state.discard_unusable(checkpoints, trial.identity):
+        for problem in state.discard_unusable(checkpoints, trial.fingerprint):
             context.note(problem)
     context.wait()
     first_step = state.restore(checkpoints, model=model, optimizer=optimizer)
@@ -119,7 +120,7 @@ def train(
             history.suspend(done, values)
         if context.is_main and (checkpoint or stop):
             saved = state.save(
-                checkpoints, step=done, identity=trial.identity, model=model, optimizer=optimizer
+                checkpoints, step=done, fingerprint=trial.fingerprint, model=model, optimizer=optimizer
             )
             if keep:
                 keep(saved)

@@ -4,7 +4,6 @@
 last; a finished run is model.safetensors, metrics.jsonl, files.json (their SHA-256) and, last, run.json.
 """
 
-import contextlib
 import hashlib
 import json
 import os
@@ -17,16 +16,17 @@ from typing import Any
 
 import torch
 
-from regproxy.data.cache import cache_dir, fetch, local_data
-from regproxy.data.storage import DamagedError, Storage, StorageError, file_sha256, is_url
+from regproxy.data.prepared import local_data
+from regproxy.errors import DamagedError, StorageError
 from regproxy.model.pretrained import weights_file
-from regproxy.train import state
+from regproxy.runs.stored_run import CHECKPOINTS, HISTORY, upload_run
+from regproxy.runs.trial import Trial
+from regproxy.storage.cache import cache_dir, fetch
+from regproxy.storage.remote import Storage, is_url
+from regproxy.train import checkpoint as state
 from regproxy.train.context import Context
 from regproxy.train.loop import train
-from regproxy.train.trial import Trial
 
-CHECKPOINTS, HISTORY, INDEX, RECORD = "checkpoints", "metrics.jsonl", "files.json", "run.json"
-RUN_FILES = ("model.safetensors", HISTORY)
 _KEPT = 2  # the newest and the one before, should the newest be broken
 
 
@@ -44,7 +44,7 @@ def train_anywhere(trial: Trial, context: Context, *, git_commit: str | None = N
     # The process may have died between the end of its training and that of the upload.
     record = local.finished_record() if context.is_main else None
     if not _agreed(int(record is not None), context):
-        bring_checkpoint(run, scratch, trial.identity, context)
+        bring_checkpoint(run, scratch, trial.fingerprint, context)
         keep = partial(upload_checkpoint, run=run, history=scratch / HISTORY, note=context.note)
         record = train(local, context, git_commit=git_commit, keep=keep)
     if context.is_main and record is not None:
@@ -56,7 +56,7 @@ def train_anywhere(trial: Trial, context: Context, *, git_commit: str | None = N
 def scratch_dir(trial: Trial, rank: int) -> Path:
     """Returns where a worker of a trial works on its node; equal trials of two runs have each their own."""
     run = hashlib.sha256(trial.run_dir.encode()).hexdigest()[:12]
-    return cache_dir() / "runs" / f"{trial.identity}-{run}" / f"rank-{rank}"
+    return cache_dir() / "runs" / f"{trial.fingerprint}-{run}" / f"rank-{rank}"
 
 
 def local_weights(trial: Trial) -> Path:
@@ -64,8 +64,8 @@ def local_weights(trial: Trial) -> Path:
     if not is_url(trial.pretrained_dir):
         return Path(trial.pretrained_dir)
     folder = cache_dir() / "pretrained"
-    file = weights_file(trial.cell.model, folder)
-    if file is not None and trial.cell.model.pretrain != "file":
+    file = weights_file(trial.variant.model, folder)
+    if file is not None and trial.variant.model.pretrain != "file":
         source = Storage(trial.pretrained_dir)
         digest = source.read(f"{file.name}.sha256")
         if digest is None:
@@ -75,7 +75,7 @@ def local_weights(trial: Trial) -> Path:
     return folder
 
 
-def bring_checkpoint(run: Storage, scratch: Path, identity: str, context: Context) -> int:
+def bring_checkpoint(run: Storage, scratch: Path, fingerprint: str, context: Context) -> int:
     """Puts the storage's newest usable checkpoint into the worker's folder; returns its step, 0 for none.
 
     Unusable ones are removed from the storage, saying so; all workers take the one that rank 0 has taken.
@@ -85,7 +85,7 @@ def bring_checkpoint(run: Storage, scratch: Path, identity: str, context: Contex
     folder, step = run / CHECKPOINTS, 0
     if context.is_main:
         for name in reversed(folder.names()):
-            problem = _bring(folder / name, scratch, identity)
+            problem = _bring(folder / name, scratch, fingerprint)
             if problem is None:
                 step = int(name.removeprefix("step-"))
                 break
@@ -94,7 +94,7 @@ def bring_checkpoint(run: Storage, scratch: Path, identity: str, context: Contex
     step = _agreed(step, context)
     if step and not context.is_main:
         name = f"step-{step:08d}"
-        problem = _bring(folder / name, scratch, identity)
+        problem = _bring(folder / name, scratch, fingerprint)
         if problem:
             raise DamagedError(f"checkpoint {folder.url}/{name} cannot be used: {problem}")
     return step
@@ -106,7 +106,7 @@ def _agreed(value: int, context: Context) -> int:
     return int(context.sum(own))
 
 
-def _bring(source: Storage, scratch: Path, identity: str) -> str | None:
+def _bring(source: Storage, scratch: Path, fingerprint: str) -> str | None:
     """Fetches a checkpoint into a worker's folder; returns None, or why it cannot be used."""
     name = source.url.rsplit("/", 1)[-1]
     final = scratch / CHECKPOINTS / name
@@ -116,13 +116,13 @@ def _bring(source: Storage, scratch: Path, identity: str) -> str | None:
         return "it is incomplete (no manifest.json)"
     try:
         manifest = json.loads(content)
-        if manifest["identity"] != identity:
+        if manifest["fingerprint"] != fingerprint:
             return "it belongs to a training with another configuration, data or code"
         temporary.mkdir(parents=True)
         for file, digest in manifest["files"].items():
             source.get(file, temporary / file, sha256=digest)
         (temporary / "manifest.json").write_bytes(content)
-        problem = state.problem(temporary, identity)
+        problem = state.problem(temporary, fingerprint)
         if problem is None:
             shutil.copy(temporary / HISTORY, scratch / HISTORY)
             os.replace(temporary, final)
@@ -153,58 +153,3 @@ def upload_checkpoint(path: Path, *, run: Storage, history: Path, note: Callable
             folder.remove(old)
     except StorageError as error:
         note(f"checkpoint {path.name} is not on the storage, the one before counts: {error}")
-
-
-def upload_run(directory: Path, run: Storage) -> None:
-    """Copies a finished run, its record last, and removes the checkpoints that led to it."""
-    run.remove(RECORD)  # of an earlier training, whose files now go
-    for name in RUN_FILES:
-        run.put(directory / name, name)
-    index = {name: file_sha256(directory / name) for name in (*RUN_FILES, RECORD)}
-    run.write(INDEX, json.dumps(index, indent=1).encode())
-    run.put(directory / RECORD, RECORD)
-    with contextlib.suppress(StorageError):  # they would only take room
-        run.remove(CHECKPOINTS)
-
-
-def download_run(run: Storage, directory: Path, identity: str) -> bool:
-    """Brings a finished run of this identity, its record last; returns whether the storage has one.
-
-    Raises:
-        StorageError: the storage cannot be read.
-        DamagedError: the run's files are not those of its index.
-    """
-    try:
-        record, index = (json.loads(run.read(name) or b"null") for name in (RECORD, INDEX))
-    except ValueError:
-        return False
-    if not record or not index or record.get("identity") != identity:
-        return False
-    for name in (*RUN_FILES, RECORD):
-        fetch(run, name, directory / name, sha256=index[name])
-    return True
-
-
-def local_run(trial: Trial) -> Trial:
-    """Returns the trial with a finished run's files and the validation shards on this node."""
-    trial = replace(trial, data_dir=str(local_data(trial.data_dir, ("val",))))
-    if not is_url(trial.run_dir):
-        return trial
-    directory = cache_dir() / "finished" / trial.identity
-    if not download_run(Storage(trial.run_dir), directory, trial.identity):
-        raise DamagedError(f"{trial.run_dir} holds no finished run of this trial; run ablate again")
-    return replace(trial, run_dir=str(directory))
-
-
-def leave_error(trial: Trial, text: str | None) -> None:
-    """Writes the run's error.log, or removes an earlier one."""
-    if is_url(trial.run_dir):
-        with contextlib.suppress(StorageError):  # it may be the very thing that failed
-            run = Storage(trial.run_dir)
-            run.remove("error.log") if text is None else run.write("error.log", text.encode())
-        return
-    log = Path(trial.run_dir) / "error.log"
-    log.unlink(missing_ok=True)
-    if text is not None:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text(text)

@@ -7,14 +7,14 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor, nn
 
-from regproxy.config import IGNORE_LABEL, Recipe
+from regproxy.config.variant import IGNORE_LABEL, Recipe
 from regproxy.data.loader import Batch, normalise
 from regproxy.data.order import torch_seed
 from regproxy.model.regions import crop_counts, region_loss
+from regproxy.runs.trial import Trial
 from regproxy.train.context import Context
 from regproxy.train.loss import upsampled_cross_entropy
 from regproxy.train.optim import learning_rate
-from regproxy.train.trial import Trial
 
 
 class NonFiniteLossError(RuntimeError):
@@ -35,8 +35,8 @@ def update(
     The parts add up to the loss over all workers, whose mean runs over the pixels of the whole batch. Drop
     path draws by the micro-batch's place in it, whichever worker has it.
     """
-    recipe = trial.cell.recipe
-    parts = [next(batches).to(context.device) for _ in range(recipe.accumulate)]
+    recipe = trial.variant.recipe
+    parts = [next(batches).to(context.device) for _ in range(recipe.grad_accum_steps)]
     pixels = sum(count_pixels(part.labels, recipe) for part in parts)
     pixels = context.sum(pixels.double()).clamp(min=1)
     share = pixels / context.world_size  # gradients are averaged over the workers, not added

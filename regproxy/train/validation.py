@@ -7,15 +7,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from regproxy.config import Recipe
+from regproxy.config.variant import Recipe
 from regproxy.data.shards import Shards
 from regproxy.eval.metrics import mean_iou
 from regproxy.eval.score import confusion_of_shards
+from regproxy.runs.history import History
+from regproxy.runs.trial import Trial
 from regproxy.train.context import Context
-from regproxy.train.history import History
 from regproxy.train.optim import learning_rate
 from regproxy.train.stop import Stopped
-from regproxy.train.trial import Trial
 
 
 def validates(recipe: Recipe, done: int) -> bool:
@@ -29,7 +29,7 @@ def validation_miou(model: nn.Module, trial: Trial, context: Context) -> float |
     Returns None if a worker is told to stop before its last image: a split may take longer than the notice.
     """
     shards = Shards(Path(trial.data_dir), "val")
-    matrix = np.zeros((trial.cell.data.num_classes,) * 2, np.int64)
+    matrix = np.zeros((trial.variant.data.num_classes,) * 2, np.int64)
     model.eval()
     for first in range(0, len(shards), context.world_size):
         if context.anyone(context.stopping()):
@@ -37,7 +37,7 @@ def validation_miou(model: nn.Module, trial: Trial, context: Context) -> float |
             return None
         index = first + context.rank
         if index < len(shards):
-            matrix += confusion_of_shards(model, shards, trial.cell, [index])
+            matrix += confusion_of_shards(model, shards, trial.variant, [index])
     model.train()
     return float(mean_iou(context.sum(torch.as_tensor(matrix).to(context.device)).cpu().numpy()))
 
@@ -54,6 +54,6 @@ def catch_up(model: nn.Module, trial: Trial, context: Context, done: int, histor
     if history is None:
         return math.nan
     loss = math.fsum(history.open_losses) / len(history.open_losses)
-    rate = learning_rate(trial.cell.recipe, done - 1)
+    rate = learning_rate(trial.variant.recipe, done - 1)
     history.write(done, loss=loss, learning_rate=rate, val_miou=val_miou)
     return loss

@@ -1,0 +1,101 @@
+"""Generated data sets: drawn street scenes in the real ADE20K, Cityscapes and folder layouts."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from regproxy.config.formats import FORMATS, SPLITS
+from regproxy.config.parse import choose
+from regproxy.demo.canvas import EGO, OTHER, SCENE_CLASSES
+from regproxy.demo.scenes import draw_scene
+from regproxy.errors import ConfigError
+from regproxy.storage.atomic import replaced_directory
+
+MARKER = "demo.json"
+DEMO_CLASSES: dict[str, tuple[str, ...]] = {
+    "ade20k": SCENE_CLASSES,
+    "cityscapes": tuple("vegetation" if name == "tree" else name for name in SCENE_CLASSES),
+    "folder": SCENE_CLASSES,
+}
+_VOID = {"ade20k": (0, 0), "cityscapes": (4, 1), "folder": (255, 255)}  # what OTHER and EGO are on disk
+_ADE20K_PREFIXES = {"train": "ADE_train", "val": "ADE_val"}
+_CITIES = ("demoburg", "demoville")
+_GREY_EVERY = 20  # ADE20K has a few greyscale photographs
+_MIN_HEIGHT = 32
+# Small pictures, read again and again: PNGs are stored, for inflating takes longer than reading.
+_ENCODING = {".jpg": (cv2.IMWRITE_JPEG_QUALITY, 95), ".png": (cv2.IMWRITE_PNG_COMPRESSION, 0)}
+
+
+def write_demo(root: Path, *, format: str, num_train: int, num_val: int, seed: int, height: int) -> None:
+    """Writes a generated data set to `root`, complete or not at all, replacing an earlier one.
+
+    An image depends on (format, seed, split, its index) and the height alone.
+
+    Args:
+        format: a key of DEMO_CLASSES, which also names the classes to train on.
+        num_train, num_val: images a split.
+        height: of every image, pixels; ADE20K-style widths vary, Cityscapes-style ones are 2 x height.
+
+    Raises:
+        ConfigError: unknown format, no images or a height below 32.
+        DataError: `root` holds other files.
+    """
+    choose(format, DEMO_CLASSES, "demo format")
+    if min(num_train, num_val) < 1 or height < _MIN_HEIGHT:
+        raise ConfigError(
+            f"demo of {num_train} + {num_val} images of height {height} is not allowed, it needs "
+            f"at least one image a split and height {_MIN_HEIGHT}"
+        )
+    values = _disk_values(format)
+    with replaced_directory(root, marker=MARKER) as temporary:
+        for split, count in zip(SPLITS, (num_train, num_val), strict=True):
+            for index in range(count):
+                image, label = draw_sample(format, seed=seed, split=split, index=index, height=height)
+                image_path, label_path = _paths(temporary, format, split, index)
+                grey = format == "ade20k" and index % _GREY_EVERY == _GREY_EVERY // 2
+                _write(image_path, cv2.cvtColor(image, cv2.COLOR_RGB2GRAY if grey else cv2.COLOR_RGB2BGR))
+                _write(label_path, values[label])
+        about = {"format": format, "num_train": num_train, "num_val": num_val, "seed": seed, "height": height}
+        (temporary / MARKER).write_text(json.dumps({"generated": about}, indent=2) + "\n")
+
+
+def draw_sample(
+    format: str, *, seed: int, split: str, index: int, height: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws one sample: image (H, W, 3) uint8 RGB, label (H, W) uint8 as `draw_scene` numbers it."""
+    random = np.random.default_rng([seed, list(DEMO_CLASSES).index(format), SPLITS.index(split), index])
+    if format == "cityscapes":
+        return draw_scene(height, 2 * height, random, bonnet=True)
+    return draw_scene(height, round(height * random.uniform(1.0, 1.4)), random)
+
+
+def _disk_values(format: str) -> np.ndarray:
+    """Label values on disk by place in SCENE_CLASSES, OTHER and EGO; uint8 (10,)."""
+    spec, names = FORMATS[format], DEMO_CLASSES[format]
+    by_train_id = {index: value for value, index in spec.values.items()}
+    values = np.zeros(len(SCENE_CLASSES) + 2, np.uint8)
+    for place, name in enumerate(names):
+        values[place] = by_train_id[spec.classes.index(name)] if spec.classes else place
+    values[[OTHER, EGO]] = _VOID[format]
+    return values
+
+
+def _paths(root: Path, format: str, split: str, index: int) -> tuple[Path, Path]:
+    spec = FORMATS[format]
+    name = f"{index + 1:08d}"
+    if format == "ade20k":
+        name = f"{_ADE20K_PREFIXES[split]}_{name}"
+    elif format == "cityscapes":
+        city = _CITIES[index % len(_CITIES)]
+        name = f"{city}/{city}_{index:06d}_000019"
+    folder = spec.splits[SPLITS.index(split)]
+    image = root / spec.image_folder / folder / f"{name}{spec.image_suffixes[0]}"
+    return image, root / spec.label_folder / folder / f"{name}{spec.label_suffix}"
+
+
+def _write(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _, encoded = cv2.imencode(path.suffix, pixels, _ENCODING[path.suffix])
+    path.write_bytes(encoded.tobytes())

@@ -1,0 +1,187 @@
+"""What stands in a drawn street: houses, trees, poles, cars, persons, each painted at (x, z) metres."""
+
+import numpy as np
+
+from regproxy.demo.canvas import BUILDING, CAR, OTHER, PERSON, POLE, TREE, Canvas, noise
+
+_WALLS = np.array(
+    (
+        (168, 150, 128),
+        (140, 86, 70),
+        (186, 184, 178),
+        (112, 116, 126),
+        (196, 172, 120),
+        (108, 116, 92),
+        (150, 170, 190),
+    )
+)
+_LEAVES = np.array(((70, 104, 44), (54, 86, 50), (104, 112, 52), (150, 108, 52)))
+_COATS = np.array(
+    ((196, 36, 40), (222, 96, 24), (198, 44, 120), (214, 60, 60), (150, 40, 130), (226, 130, 40))
+)
+
+
+def paint_house(canvas: Canvas, side: int, distance: float, span: tuple[float, float], height: float) -> None:
+    """A house on the left (side -1) or right (1), its front `distance` from the axis, from Z span[0] on."""
+    random, (near, far) = canvas.random, span
+    wall = _WALLS[random.integers(len(_WALLS))] + random.normal(0, 4, 3) + random.normal(0, 10)
+    x, lit = side * distance, 1.0 if random.random() < 0.5 else 0.82
+    gable = [(x, 0, near), (x, height, near), (side * 60, height, near), (side * 60, 0, near)]
+    canvas.fill(BUILDING, wall * 0.86 / lit, gable)
+    canvas.fill(BUILDING, wall * lit, [(x, 0, near), (x, height, near), (x, height, far), (x, 0, far)])
+    glass = np.array((62, 74, 90)) + random.normal(0, 14, 3) + (90 if random.random() < 0.25 else 0)
+    storey, bay = random.uniform(2.7, 3.4), random.uniform(1.9, 3.0)
+    wide, tall = bay * random.uniform(0.4, 0.65), storey * random.uniform(0.45, 0.65)
+    for bottom in np.arange(0.9, height - storey * 0.7, storey):
+        top = bottom + tall
+        row = [
+            [(x, bottom, z), (x, top, z), (x, top, z + wide), (x, bottom, z + wide)]
+            for z in np.arange(max(near, 2.0) + 0.5, min(far, 45) - wide, bay)
+        ]
+        if row:
+            canvas.fill(BUILDING, glass + random.normal(0, 14), row)
+    canvas.fill(
+        BUILDING,
+        wall * 0.6,
+        [(x, height - 0.3, near), (x, height, near), (x, height, far), (x, height - 0.3, far)],
+    )
+
+
+def paint_leaves(
+    canvas: Canvas, green: np.ndarray, centre: tuple[float, float], radii: tuple[float, float], z: float
+) -> None:
+    """A tree's crown: a ragged blob of leaves with gaps, around (x, y), at distance z."""
+    random = canvas.random
+    (middle,) = canvas.project(np.array([(*centre, z)]))
+    half = np.array([max(2, round(canvas.focal * radius / z)) for radius in radii])
+    low = np.maximum(middle - half, 0)
+    high = np.minimum(middle + half, canvas.label.shape[::-1])
+    if (high <= low).any():
+        return
+    columns, rows = (np.arange(a, b) for a, b in zip(low, high, strict=True))
+    u, v = (columns - middle[0]) / half[0], (rows - middle[1]) / half[1]
+    size = (len(rows), len(columns))
+    ragged = noise(size, random, max(3.0, half.min() / 4)) * 0.22 + noise(size, random, 2.5) * 0.10
+    inside = u[None] ** 2 + v[:, None] ** 2 + ragged < 0.85
+    shade = 1.0 - 0.35 * v[:, None] + 0.16 * noise(size, random, max(2.0, half.min() / 6))
+    leaves = (shade[..., None] * np.array(canvas.haze(green, z))).clip(0, 255)
+    window = (slice(low[1], high[1]), slice(low[0], high[0]))
+    canvas.image[window][inside] = leaves[inside]
+    canvas.label[window][inside] = TREE
+
+
+def leaf_colour(random: np.random.Generator) -> np.ndarray:
+    green = _LEAVES[random.choice(len(_LEAVES), p=(0.4, 0.3, 0.2, 0.1))]
+    return green + random.normal(0, 5, 3) + random.normal(0, 8)
+
+
+def paint_tree(canvas: Canvas, x: float, z: float) -> None:
+    random = canvas.random
+    trunk, crown = random.uniform(1.8, 3.0), random.uniform(1.1, 2.1)
+    bark = np.array((88, 70, 54)) + random.normal(0, 8, 3)
+    canvas.upright(TREE, bark, (x - 0.13, 0, x + 0.13, trunk + 0.6 * crown), z)
+    green = leaf_colour(random)
+    for _ in range(3):
+        shift = random.uniform(-0.5, 0.5, 2) * crown
+        paint_leaves(canvas, green, (x + shift[0], trunk + crown + shift[1]), (crown, crown * 0.9), z)
+
+
+def paint_pole(canvas: Canvas, x: float, z: float) -> None:
+    """A lamp post whose arm reaches over the road, or a bare post with a plate."""
+    random = canvas.random
+    grey = np.array((34, 40, 38)) + random.normal(0, 8)
+    height, thick = random.uniform(2.6, 6.5), random.uniform(0.09, 0.15)
+    # At least two oversampled pixels, or far poles would be in the image and not in the label.
+    thick = max(thick, z / canvas.focal)
+    canvas.upright(POLE, grey, (x - thick, 0, x + thick, height), z)
+    if height > 4.5:
+        reach = -np.sign(x) * random.uniform(0.8, 1.6)
+        arm = sorted((x, x + reach))
+        canvas.upright(POLE, grey, (arm[0], height - 2 * thick, arm[1], height), z)
+        canvas.ellipse(POLE, grey + 60, (x + reach, height - thick), (0.28, 0.12), z)
+    else:
+        canvas.upright(POLE, grey + 14, (x - 0.3, height - 0.6, x + 0.3, height), z)
+
+
+def paint_car(canvas: Canvas, x: float, z: float) -> None:
+    """A car seen from behind or ahead, its near end at distance z and the flank that the camera sees."""
+    random = canvas.random
+    paints = np.array(
+        (
+            (36, 60, 140),
+            (44, 62, 110),
+            (58, 66, 84),
+            (206, 210, 214),
+            (20, 110, 130),
+            (40, 96, 160),
+            (220, 196, 60),
+        )
+    )
+    paint = paints[random.integers(len(paints))] + random.normal(0, 8, 3)
+    glass, tyre = np.array((52, 60, 70)), np.array((28, 28, 30))
+    half, length, roof = random.uniform(0.82, 0.95), random.uniform(3.6, 4.6), random.uniform(1.38, 1.75)
+    far, waist = z + length, 0.62 * roof
+    flank = x - half if x > canvas.position else x + half
+    canvas.fill(
+        CAR, tyre, [(x - half, 0.0, z), (x + half, 0.0, z), (x + half, 0.0, far), (x - half, 0.0, far)]
+    )
+    canvas.fill(
+        CAR, glass, [(flank, waist, far), (flank, roof, far - 0.7), (flank, roof, z + 0.5), (flank, waist, z)]
+    )
+    canvas.fill(
+        CAR, paint * 0.8, [(flank, 0.25, z), (flank, waist, z), (flank, waist, far), (flank, 0.25, far)]
+    )
+    top = half * 0.78
+    for wide, colour, low in ((half, paint * 0.92, waist), (half * 0.86, glass, waist + 0.05)):
+        upper = roof if colour is not glass else roof - 0.1
+        inner = min(top, wide * 0.9)
+        points = [
+            (x - wide, low, z),
+            (x - inner, upper, z + 0.5),
+            (x + inner, upper, z + 0.5),
+            (x + wide, low, z),
+        ]
+        canvas.fill(CAR, colour, points)
+    canvas.upright(CAR, paint, (x - half, 0.28, x + half, waist), z)
+    lamp = np.array((190, 40, 36)) if random.random() < 0.6 else np.array((236, 232, 206))
+    for side in (-1, 1):
+        tyre_x, lamp_x = x + side * half * 0.78, x + side * half * 0.82
+        canvas.upright(CAR, tyre, (tyre_x - 0.13, 0, tyre_x + 0.13, 0.3), z)
+        canvas.upright(CAR, lamp, (lamp_x - 0.14, waist - 0.28, lamp_x + 0.14, waist - 0.12), z)
+    canvas.upright(CAR, np.array((222, 222, 214)), (x - 0.25, 0.38, x + 0.25, 0.5), z)
+
+
+def paint_person(canvas: Canvas, x: float, z: float) -> None:
+    random = canvas.random
+    tall, stride = random.uniform(1.5, 1.9), random.uniform(0.02, 0.22)
+    coat = _COATS[random.integers(len(_COATS))] + random.normal(0, 8, 3)
+    legs = np.array((44, 40, 96)) + random.normal(0, 12)
+    skin = np.array((206, 166, 138)) * random.uniform(0.45, 1.05)
+    hip, neck = 0.48 * tall, 0.84 * tall
+    for side in (-1, 1):
+        foot = x + side * (0.06 + stride)
+        points = [
+            (x + side * 0.02, hip, z),
+            (x + side * 0.19, hip, z),
+            (foot + 0.07, 0, z),
+            (foot - 0.07, 0, z),
+        ]
+        canvas.fill(PERSON, legs, points)
+    torso = [(x - 0.18, hip - 0.05, z), (x - 0.24, neck, z), (x + 0.24, neck, z), (x + 0.18, hip - 0.05, z)]
+    canvas.fill(PERSON, coat, torso)
+    for side in (-1, 1):
+        hand = x + side * (0.26 + 0.4 * stride)
+        arm = [
+            (x + side * 0.18, neck, z),
+            (x + side * 0.27, neck - 0.05, z),
+            (hand, hip, z),
+            (hand - side * 0.1, hip, z),
+        ]
+        canvas.fill(PERSON, coat * 0.85, arm)
+    canvas.ellipse(PERSON, skin, (x, 0.92 * tall), (0.105, 0.13), z)
+
+
+def paint_bin(canvas: Canvas, x: float, z: float) -> None:
+    colour = np.array((70, 84, 70)) + canvas.random.normal(0, 20, 3)
+    canvas.upright(OTHER, colour, (x - 0.28, 0, x + 0.28, 0.95), z)
+    canvas.upright(OTHER, colour * 0.6, (x - 0.31, 0.95, x + 0.31, 1.05), z)

@@ -1,0 +1,104 @@
+"""What a network costs: its parameters, GFLOPs counted the paper's way, and GMACs of every operator.
+
+The paper's counter takes a multiply-add as one operation and leaves out all of attention, GELU, softmax,
+painting and upsampling. Linear layers count without their biases, convolutions with them, a norm twice its
+input, a ReLU and a max pooling once. GMACs are torch's own count of every matrix product and convolution,
+attention and painting included, halved. Counting runs on the meta device: shapes only, no weights and no
+arithmetic.
+B = 1 image, C channels, N positions.
+"""
+
+import dataclasses
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from regproxy.config.variant import Variant
+from regproxy.model.build import build
+
+IMAGE_SIZE, NUM_CLASSES = (512, 512), 150  # of the paper's tables
+
+
+def complexity(variant: Variant) -> dict[str, Any]:
+    """Returns what a variant's network is and costs at the paper's image size and number of classes.
+
+    Keys: arch, head, region ([h, w] or None), conv, multi_level, num_classes, params, gflops_paper, gmacs.
+    """
+    classes = tuple(f"class {index}" for index in range(NUM_CLASSES))
+    variant = dataclasses.replace(variant, data=dataclasses.replace(variant.data, classes=classes))
+    config, network = variant.model, build_on_meta(variant)
+    return {
+        "arch": config.arch,
+        "head": config.head,
+        "region": list(config.region) if config.region else None,
+        "conv": config.conv,
+        "multi_level": config.multi_level,
+        "num_classes": NUM_CLASSES,
+        "params": num_parameters(network),
+        "gflops_paper": round(gflops_paper(network), 6),
+        "gmacs": round(gmacs(network), 6),
+    }
+
+
+def build_on_meta(variant: Variant, *, image_size: tuple[int, int] = IMAGE_SIZE) -> nn.Module:
+    """Returns the variant's network without weights, its position embedding sized for `image_size` (X, Y)."""
+    recipe = dataclasses.replace(variant.recipe, crop=image_size)
+    with torch.device("meta"):
+        return build(dataclasses.replace(variant, recipe=recipe)).eval()
+
+
+def num_parameters(network: nn.Module) -> int:
+    """Returns how many parameters a network has."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def gflops_paper(network: nn.Module, *, image_size: tuple[int, int] = IMAGE_SIZE) -> float:
+    """Returns 10^9 operations for one image of (X, Y) pixels, counted as the paper does (Tables 1 and 2)."""
+    attention = [module for module in network.modules() if _is_attention(module)]
+    left_out = {id(part) for module in attention for part in module.modules()}
+    counts: list[int] = []
+    hooks = [
+        module.register_forward_hook(partial(_count, counts))
+        for module in network.modules()
+        if id(module) not in left_out
+    ]
+    _run_on_meta(network, image_size)
+    for hook in hooks:
+        hook.remove()
+    return sum(counts) / 1e9
+
+
+def gmacs(network: nn.Module, *, image_size: tuple[int, int] = IMAGE_SIZE) -> float:
+    """Returns 10^9 multiply-adds of every operator for one image of (X, Y) pixels, as torch counts them."""
+    with FlopCounterMode(display=False) as counter:
+        _run_on_meta(network, image_size)
+    return counter.get_total_flops() / 2e9
+
+
+def _run_on_meta(network: nn.Module, image_size: tuple[int, int]) -> None:
+    with torch.no_grad():
+        network(torch.empty(1, 3, *image_size, device="meta"))
+
+
+def _is_attention(module: nn.Module) -> bool:
+    """Whether it is timm's attention: the only kind of module with a joint projection to q, k and v."""
+    return hasattr(module, "qkv")
+
+
+def _count(counts: list[int], module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+    """Appends the operations of one call of a layer; anything else that is called costs nothing."""
+    match module:
+        case nn.Conv2d():
+            window = module.weight[0].numel()  # multiply-adds for one output value
+            counts.append(output.numel() * (window + (module.bias is not None)))
+        case nn.Linear():
+            counts.append(output.numel() * module.in_features)
+        case nn.LayerNorm() | nn.BatchNorm2d() | nn.GroupNorm():
+            counts.append(2 * output.numel())
+        case nn.ReLU():
+            counts.append(output.numel())
+        case nn.MaxPool2d():
+            counts.append(inputs[0].numel())

@@ -1,0 +1,115 @@
+"""A plan as a user reads it: a table by architecture and data set, or JSON with every training."""
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from regproxy.errors import ConfigError
+from regproxy.plan.simulation import Plan, PlannedTrial
+from regproxy.plan.speeds import Assumptions
+
+_HEAD = ("arch", "data set", "trainings", "GPUs each", "images/s", "speed", "hours each", "GPU hours")
+_LINE = "{:10} {:12} {:>9} {:>9} {:>9} {:9} {:>10} {:>10}"
+_HOUR = 3600.0
+
+
+def summary(plan: Plan, price: float | None) -> dict[str, Any]:
+    """Returns trainings, gpus, makespan_hours, utilisation, gpu_hours, reserved_gpu_hours, cost.
+
+    `gpu_hours` are what trainings hold, `reserved_gpu_hours` all GPUs until the end; `cost` is that of the
+    reserved ones, None without a price of one GPU hour.
+
+    Raises:
+        ConfigError: the price is below 0.
+    """
+    if price is not None and not 0 <= price < math.inf:
+        raise ConfigError(f"price {price:g} is not allowed, it must be 0 or more")
+    schedule = plan.schedule
+    reserved = schedule.gpus * schedule.makespan / _HOUR
+    return {
+        "trainings": len(plan.trials),
+        "gpus": schedule.gpus,
+        "makespan_hours": schedule.makespan / _HOUR,
+        "utilisation": schedule.utilisation,
+        "gpu_hours": schedule.busy_seconds / _HOUR,
+        "reserved_gpu_hours": reserved,
+        "cost": None if price is None else price * reserved,
+    }
+
+
+def as_json(plan: Plan, profile: str, assumptions: Assumptions, price: float | None) -> str:
+    """Returns the summary, the assumptions and every training with its start, as a JSON object."""
+    starts = plan.schedule.starts
+    trials = [
+        {
+            "data": trial.variant.data.name,
+            "variant": trial.variant.name,
+            "arch": trial.variant.model.arch,
+            "seed": trial.seed,
+            "gpus": trial.task.gpus,
+            "images_per_second": trial.images_per_second,
+            "speed": trial.source,
+            "start_hours": start / _HOUR,
+            "hours": trial.task.seconds / _HOUR,
+        }
+        for trial, start in zip(plan.trials, starts, strict=True)
+    ]
+    content = {
+        "profile": profile,
+        **summary(plan, price),
+        "assumptions": asdict(assumptions),
+        "trials": trials,
+    }
+    return json.dumps(content, indent=1)
+
+
+def as_text(plan: Plan, profile: str, assumptions: Assumptions, price: float | None) -> str:
+    """Returns the table and what it comes to; speeds and hours of a line are means over its trainings."""
+    total = summary(plan, price)
+    groups: dict[tuple[str, str, str], list[PlannedTrial]] = {}
+    for trial in plan.trials:
+        groups.setdefault((trial.variant.model.arch, trial.variant.data.name, trial.source), []).append(trial)
+    lines = [_LINE.format(*_HEAD)]
+    for (arch, data, source), trials in groups.items():
+        hours = [trial.task.seconds / _HOUR for trial in trials]
+        held = sum(trial.task.gpus * trial.task.seconds for trial in trials) / _HOUR
+        lines.append(
+            _LINE.format(
+                *(arch, data, len(trials), f"{trials[0].task.gpus:g}"),
+                *(f"{_mean(t.images_per_second for t in trials):.1f}", source),
+                *(f"{_mean(hours):.2f}", f"{held:.1f}"),
+            )
+        )
+    trainings = total["trainings"]
+    lines += [
+        "",
+        f"{trainings} trainings of profile {profile} on {total['gpus']} GPUs, longest first",
+        f"makespan     {total['makespan_hours']:.2f} hours ({total['makespan_hours'] / 24:.2f} days)",
+        f"utilisation  {100 * total['utilisation']:.1f} %",
+        f"GPU hours    {total['gpu_hours']:.1f} in trainings, {total['reserved_gpu_hours']:.1f} reserved",
+    ]
+    if price is not None:
+        freed = f"{price * total['gpu_hours']:.2f} where idle GPUs are given back"
+        lines.append(f"cost         {total['cost']:.2f} at {price:g} a GPU hour; {freed}")
+    return "\n".join([*lines, *_provenance(plan.trials, assumptions)])
+
+
+def _provenance(trials: Iterable[PlannedTrial], assumptions: Assumptions) -> list[str]:
+    """Where the speeds come from, and what the plan leaves out."""
+    lines = []
+    guessed = sorted({trial.variant.recipe.precision for trial in trials if trial.source == "assumed"})
+    if guessed:
+        peaks = [f"{assumptions.peak_tflops(precision):g} TFLOP/s ({precision})" for precision in guessed]
+        lines.append(f"assumed: {' and '.join(peaks)} a GPU, MFU {assumptions.mfu:g}, 3 x forward GMACs")
+    return [
+        *lines,
+        f"in both: {assumptions.startup_seconds:g} s of start-up a training; another worker adds "
+        f"{assumptions.efficiency:g} of the first one's speed; no validation or scoring",
+    ]
+
+
+def _mean(values: Iterable[float]) -> float:
+    values = list(values)
+    return sum(values) / len(values)

@@ -1,0 +1,202 @@
+"""`regproxy predict`: a trained model on a user's own images."""
+
+import csv
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import SMOKE_VARIANTS
+from PIL import Image, ImageOps
+
+from regproxy.cli.main import main
+from regproxy.config.variant import Variant
+from regproxy.data.pairs import palette
+from regproxy.eval.sliding import predict, predict_multi_scale
+from regproxy.model.build import build
+from regproxy.runs.saved_model import load_model, save_model
+
+VARIANT = SMOKE_VARIANTS["cityscapes", "region-4x4"]
+
+
+def make_run(folder: Path, variant: Variant = VARIANT) -> Path:
+    """A run's folder with random weights."""
+    folder.mkdir()
+    torch.manual_seed(0)
+    save_model(build(variant), folder)
+    (folder / "run.json").write_text(json.dumps({"variant": variant.to_dict()}))
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return make_run(tmp_path / "run")
+
+
+@pytest.fixture
+def put(tmp_path: Path) -> Callable[..., Path]:
+    """Returns a function that writes an image of noise, in any of Pillow's modes."""
+
+    def write(name: str, *, mode: str = "RGB", size: tuple[int, int] = (50, 70)) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(len(name)).integers(0, 256, (*size, 3), dtype=np.uint8)
+        Image.fromarray(pixels).convert(mode).save(path)
+        return path
+
+    return write
+
+
+def how(variant: Variant = VARIANT) -> dict:
+    return {
+        "evaluation": variant.evaluation,
+        "mean": variant.recipe.image_mean,
+        "std": variant.recipe.image_std,
+    }
+
+
+def test_label_maps_hold_ids_and_show_colours(run: Path, put: Callable[..., Path], tmp_path: Path) -> None:
+    photo, out = put("street.png"), tmp_path / "out"
+    assert main(["predict", str(run), str(photo), "--out", str(out)]) == 0
+    with Image.open(out / "street.png") as labels:
+        ids, shown = np.asarray(labels), np.asarray(labels.convert("RGB"))
+    with Image.open(photo) as picture:
+        expected = predict(load_model(run), np.asarray(picture), **how())
+    assert len(np.unique(expected)) > 1
+    np.testing.assert_array_equal(ids, expected)
+    np.testing.assert_array_equal(shown, palette(VARIANT.data)[expected])
+    with (out / "classes.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["id"], row["class"]) for row in rows] == [
+        (str(number), name) for number, name in enumerate(VARIANT.data.classes)
+    ]
+    assert rows[0]["colour"] == "#" + bytes(palette(VARIANT.data)[0]).hex()
+    assert sorted(path.name for path in out.iterdir()) == ["classes.csv", "street.png"]
+
+
+def test_folders_keep_their_shape_and_kinds_of_images_are_read(
+    run: Path, put: Callable[..., Path], tmp_path: Path
+) -> None:
+    put("photos/grey.png", mode="L")
+    put("photos/a/palette.png", mode="P")
+    put("photos/a/b/alpha.png", mode="RGBA", size=(33, 17))
+    put("photos/.hidden.png")
+    photos, out = tmp_path / "photos", tmp_path / "photos" / "out"
+    for _ in range(2):  # the second time, what the first has written is no input
+        assert main(["predict", str(run), str(photos), "--out", str(out), "--overlay"]) == 0
+        names = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+        assert names == {"classes.csv"} | {
+            f"{name}{end}" for name in ("grey", "a/palette", "a/b/alpha") for end in (".png", "-overlay.jpg")
+        }
+    with Image.open(out / "a/b/alpha.png") as labels, Image.open(out / "a/b/alpha-overlay.jpg") as mixed:
+        assert labels.size == mixed.size == (17, 33)
+
+
+def test_multi_scale_averages_or_says_that_it_cannot(
+    put: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ratios = {False: (), True: (0.75, 1.5)}
+    variants = {
+        has: dataclasses.replace(
+            VARIANT, evaluation=dataclasses.replace(VARIANT.evaluation, multi_scale_ratios=ratios[has])
+        )
+        for has in ratios
+    }
+    runs = {has: make_run(tmp_path / f"run-{has}", variant) for has, variant in variants.items()}
+    photo, out = put("street.png"), tmp_path / "out"
+    arguments = [str(photo), "--out", str(out), "--multi-scale"]
+    assert main(["predict", str(runs[False]), *arguments]) == 1
+    assert "no multi_scale_ratios" in capsys.readouterr().err and not out.exists()
+    assert main(["predict", str(runs[True]), *arguments]) == 0
+    with Image.open(out / "street.png") as labels, Image.open(photo) as picture:
+        expected = predict_multi_scale(load_model(runs[True]), np.asarray(picture), **how(variants[True]))
+        np.testing.assert_array_equal(np.asarray(labels), expected)
+
+
+def test_photos_of_a_turned_camera_are_labelled_upright(
+    run: Path, put: Callable[..., Path], tmp_path: Path
+) -> None:
+    with Image.open(put("flat.png", size=(40, 60))) as picture:
+        exif = Image.Exif()
+        exif[0x0112] = 6  # to be shown turned by 90 degrees
+        picture.save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    with Image.open(tmp_path / "turned.jpg") as picture:
+        upright = np.asarray(ImageOps.exif_transpose(picture))
+    out = tmp_path / "out"
+    assert main(["predict", str(run), str(tmp_path / "turned.jpg"), "--out", str(out)]) == 0
+    with Image.open(out / "turned.png") as labels:
+        assert labels.size == (40, 60)
+        np.testing.assert_array_equal(np.asarray(labels), predict(load_model(run), upright, **how()))
+
+
+def test_an_image_of_one_row_is_an_image(run: Path, put: Callable[..., Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert main(["predict", str(run), str(put("line.png", size=(1, 3000))), "--out", str(out)]) == 0
+    with Image.open(out / "line.png") as labels:
+        assert labels.size == (3000, 1)
+
+
+def test_out_may_lie_above_its_images(
+    run: Path, put: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("work/photos/a.jpg")
+    monkeypatch.chdir(tmp_path / "work")
+    for _ in range(2):
+        assert main(["predict", str(run), "photos", "--out", "."]) == 0
+    names = {path.as_posix() for path in Path().rglob("*") if path.is_file()}
+    assert names == {"a.png", "classes.csv", "photos/a.jpg"}
+
+
+def test_a_damaged_image_is_named_and_the_others_are_predicted(
+    run: Path, put: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad, out = put("good.jpg"), tmp_path / "bad.jpg", tmp_path / "out"
+    bad.write_bytes(good.read_bytes()[:20])
+    assert main(["predict", str(run), str(bad), str(good), "--out", str(out)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {bad}: ") and len(error.splitlines()) == 1
+    assert (out / "good.png").exists() and not (out / "bad.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("images", "out", "device", "said"),
+    [
+        (["none.png"], "out", "cpu", "none.png is missing"),
+        (["empty"], "out", "cpu", "has no images"),
+        (["one/a.png", "two/a.png"], "out", "cpu", "would both be"),
+        (["one/a.png"], "one", "cpu", "would be overwritten"),
+        (["two/a.png"], "one", "cpu", "a.png is there already and no prediction"),
+        (["two"], "two", "cpu", "would be overwritten"),
+        (["two/a.png"], "one/a.png", "cpu", "a.png is a file"),
+        (["two/a.png"], "one/a.png/below", "cpu", "a.png is a file"),
+        (["one/a.png"], "long" * 100, "cpu", "File name too long"),
+        (["one/a.png"], "out", "abacus", "device abacus cannot be used"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_nothing_is_written(
+    run: Path,
+    put: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    images: list[str],
+    out: str,
+    device: str,
+    said: str,
+) -> None:
+    (tmp_path / "empty").mkdir()
+    before = put("one/a.png").read_bytes(), put("two/a.png").read_bytes()
+    places = [str(tmp_path / name) for name in images]
+    assert main(["predict", str(run), *places, "--out", str(tmp_path / out), "--device", device]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and said in error and len(error.splitlines()) == 1
+    assert not (tmp_path / "out").exists() and not (tmp_path / "one" / "classes.csv").exists()
+    assert before == tuple((tmp_path / name).read_bytes() for name in ("one/a.png", "two/a.png"))
+
+
+def test_what_is_no_run_is_refused(put: Callable[..., Path], tmp_path: Path, capsys) -> None:
+    for place in (tmp_path, put("b.png")):
+        assert main(["predict", str(place), str(put("a.png")), "--out", str(tmp_path / "out")]) == 1
+        assert "run.json is missing, give the folder of a finished run" in capsys.readouterr().err

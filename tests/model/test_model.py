@@ -1,0 +1,246 @@
+"""Networks as their users meet them: any input size, saved and loaded, errors that help."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+import regproxy
+from regproxy.config.variant import Backbone, DataConfig, Evaluation, ModelConfig, Recipe, Variant
+from regproxy.model.backbone import build_backbone
+from regproxy.model.build import build
+from regproxy.model.regproxy import RegProxy
+from regproxy.runs.saved_model import load_model, save_model
+
+TINY = Backbone(timm_name="vit_tiny_patch16_384", width=32, depth=3, heads=2)
+HYBRID = Backbone(timm_name="vit_tiny_r_s16_p8_384", width=32, depth=2, heads=2)
+HEADS = {
+    "linear": {"head": "linear"},
+    "2x3": {"head": "regproxy", "region": (2, 3), "conv": "depthwise", "tap": 1},
+    "4x4": {"head": "regproxy", "region": (4, 4), "conv": "normal", "tap": -1},
+    "16x16": {"head": "regproxy", "region": (16, 16), "conv": "none", "tap": 2},
+    "levels": {"head": "regproxy", "region": (2, 2), "conv": "depthwise", "tap": 0, "multi_level": True},
+}
+
+
+def make_variant(head: str = "2x3", *, backbone: Backbone = TINY, **changes: object) -> Variant:
+    return Variant(
+        name=head,
+        data=DataConfig(name="toy", format="folder", root=".", classes=("a", "b", "c", "d", "e")),
+        model=ModelConfig(arch="Tiny/16", backbone=backbone, **{**HEADS[head], **changes}),
+        recipe=Recipe(steps=1, crop=(64, 64), scale=(64, 64)),
+        evaluation=Evaluation(scale=(64, 64), window=(64, 64), stride=(64, 64)),
+    )
+
+
+def make_run(folder: Path, variant: Variant) -> nn.Module:
+    """Writes a finished run with a network whose every value is drawn, norms and statistics included."""
+    torch.manual_seed(0)
+    model = build(variant).eval()
+    for tensor in model.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.uniform_(0.01, 0.1)
+    save_model(model, folder)
+    (folder / "run.json").write_text(json.dumps({"variant": variant.to_dict()}))
+    return model
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (48, 80), (17, 33), (1, 100)])
+def test_any_size_goes_in(head: str, height: int, width: int) -> None:
+    model = build(make_variant(head)).eval()
+    logits = model(torch.randn(2, 3, height, width))
+    rows, columns = HEADS[head].get("region", (1, 1))
+    assert logits.shape == (2, 5, -(-height // 16) * rows, -(-width // 16) * columns)
+    assert (model.patch, model.stride) == (16, (16 / rows, 16 / columns))
+
+
+def test_padding_adds_zeros_at_the_bottom_and_right() -> None:
+    model, images = build(make_variant()).eval(), torch.randn(1, 3, 40, 50)
+    padded = torch.zeros(1, 3, 48, 64)
+    padded[:, :, :40, :50] = images
+    assert torch.equal(model(images), model(padded))
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_every_parameter_learns(head: str) -> None:
+    model = build(make_variant(head, drop_path=0.0)).train()
+    model(torch.randn(2, 3, 64, 64)).square().mean().backward()
+    idle = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert not idle
+
+
+def test_a_network_begins_as_the_recipe_says() -> None:
+    model = build(make_variant(backbone=dataclasses.replace(TINY, width=256, heads=4), drop_path=0.1))
+    assert model.classifier.weight.std().item() == pytest.approx(0.02, rel=0.1)
+    assert (model.classifier.bias == 0).all()
+    blocks = model.backbone.vit.blocks
+    rates = [getattr(block.drop_path1, "drop_prob", 0.0) for block in blocks]
+    assert rates == pytest.approx([0.0, 0.05, 0.1], abs=1e-3)
+    norms = [module for module in model.modules() if isinstance(module, nn.LayerNorm)]
+    assert len(norms) == 7 and all(norm.eps == 1e-6 for norm in norms)
+
+
+@pytest.mark.parametrize(
+    "name", ["vit_tiny_patch16_384", "deit_tiny_distilled_patch16_224", "vit_small_patch16_18x2_224"]
+)
+def test_last_tokens_are_timms_own(name: str) -> None:
+    config = dataclasses.replace(TINY, timm_name=name)
+    backbone = build_backbone(config, image_size=(64, 48), tap=2, drop_path=0.0).eval()
+    images = torch.randn(2, 3, 64, 48)
+    early, late = backbone(images)
+    vit = backbone.vit
+    tokens = vit.forward_features(images)[:, vit.num_prefix_tokens :]
+    torch.testing.assert_close(late.flatten(2).mT, tokens)
+    torch.testing.assert_close(vit.norm(early.flatten(2).mT), tokens)  # the last block's output, not normed
+
+
+def test_a_stem_may_give_all_its_levels() -> None:
+    config = Backbone(timm_name="vit_small_resnet26d_224", width=32, depth=1, heads=2)
+    backbone = build_backbone(config, image_size=(64, 96), tap=None, drop_path=0.0).eval()
+    images = torch.randn(1, 3, 64, 96)
+    vit = backbone.vit
+    tokens = vit.forward_features(images)[:, vit.num_prefix_tokens :]
+    torch.testing.assert_close(backbone(images)[1].flatten(2).mT, tokens)
+
+
+def test_taps_are_the_residual_stream() -> None:
+    images = torch.randn(1, 3, 64, 64)
+    backbone = build_backbone(TINY, image_size=(64, 64), tap=-1, drop_path=0.0).eval()
+    vit = backbone.vit
+    stream = vit._pos_embed(vit.patch_embed(images))
+    for tap in range(-1, 3):
+        if tap >= 0:
+            stream = vit.blocks[tap](stream)
+        backbone.tap = tap
+        torch.testing.assert_close(backbone(images)[0].flatten(2).mT, stream[:, 1:])
+
+
+def test_multi_level_needs_three_blocks() -> None:
+    config = Backbone(timm_name="vit_tiny_patch16_384", width=32, depth=2, heads=2)
+    with pytest.raises(ValueError, match="this backbone has 2; take 3 or more"):
+        build_backbone(config, image_size=(64, 64), tap=None, drop_path=0.0, multi_level=True)
+
+
+def test_multi_level_features_are_those_of_three_layers() -> None:
+    config = dataclasses.replace(TINY, depth=8)
+    backbone = build_backbone(config, image_size=(64, 64), tap=None, drop_path=0.0, multi_level=True).eval()
+    images = torch.randn(1, 3, 64, 64)
+    _, late = backbone(images)
+    assert backbone.levels == (3, 5) and late.shape == (1, 3 * 32, 4, 4)
+    parts = late.split(32, dim=1)
+    backbone.levels = ()
+    for block, part in zip((3, 5), parts[:2], strict=True):
+        backbone.tap = block
+        torch.testing.assert_close(part, backbone(images)[0])
+    torch.testing.assert_close(parts[2], backbone(images)[1])
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (96, 32), (33, 70)])
+def test_a_hybrid_has_tokens_of_32_pixels(height: int, width: int) -> None:
+    model = build(make_variant("4x4", backbone=HYBRID)).eval()
+    assert (model.patch, model.stride) == (32, (8, 8))
+    logits = model(torch.randn(1, 3, height, width))
+    assert logits.shape == (1, 5, -(-height // 32) * 4, -(-width // 32) * 4)
+
+
+def test_a_hybrids_tokens_are_timms_own() -> None:
+    backbone = build_backbone(HYBRID, image_size=(64, 96), tap=-1, drop_path=0.0).eval()
+    images = torch.randn(1, 3, 64, 96)
+    early, late = backbone(images)
+    vit = backbone.vit
+    torch.testing.assert_close(late.flatten(2).mT, vit.forward_features(images)[:, 1:])
+    torch.testing.assert_close(early.flatten(2).mT, vit._pos_embed(vit.patch_embed(images))[:, 1:])
+
+
+def test_position_embedding_follows_the_grid() -> None:
+    backbone = build_backbone(TINY, image_size=(64, 64), tap=0, drop_path=0.0)
+    own = backbone._position_embedding((4, 4))
+    assert own is backbone.vit.pos_embed
+    resized = backbone._position_embedding((2, 8))  # as many tokens, but another grid
+    assert torch.equal(resized[:, :1], own[:, :1]) and not torch.equal(resized, own)
+    grid = own[:, 1:].mT.unflatten(2, (4, 4))
+    expected = torch.nn.functional.interpolate(grid, (2, 8), mode="bicubic", antialias=False)
+    torch.testing.assert_close(resized[:, 1:], expected.flatten(2).mT)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "tap", "message"),
+    [
+        (TINY, 3, "tap 3 is no block of this backbone, choose one of -1 to 2"),
+        (TINY, -2, "tap -2"),
+        (Backbone(timm_name="vit_teeny_patch16_384"), 0, "timm has no model 'vit_teeny_patch16_384'"),
+        (Backbone(timm_name="resnet50"), 0, "resnet50 is no plain or hybrid"),
+        (dataclasses.replace(TINY, heads=5), 0, "a width that the heads divide"),
+    ],
+)
+def test_impossible_backbones_are_refused(backbone: Backbone, tap: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build(make_variant(backbone=backbone, tap=tap))
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_saved_and_loaded_is_the_same_network(head: str, tmp_path: Path) -> None:
+    model = make_run(tmp_path, make_variant(head))
+    random_state = torch.get_rng_state()
+    loaded = load_model(tmp_path)
+    assert torch.equal(torch.get_rng_state(), random_state)
+    images = torch.randn(1, 3, 40, 70)
+    assert not loaded.training and torch.equal(loaded(images), model(images))
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor)
+    assert {path.name for path in tmp_path.iterdir()} == {"model.safetensors", "run.json"}
+    assert type(loaded) is type(model) and all(p.requires_grad for p in loaded.parameters())
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda run: (run / "run.json").unlink(), "run.json is missing"),
+        (lambda run: (run / "model.safetensors").unlink(), "model.safetensors is missing"),
+        (lambda run: (run / "run.json").write_text("{}"), "no run record"),
+        (lambda run: (run / "model.safetensors").write_bytes(b"no"), "damaged"),
+        (lambda run: edit(run, lambda w: w.pop("classifier.bias")), r"missing: classifier.bias\)"),
+        (lambda run: edit(run, lambda w: w.update(x=torch.ones(1))), r"superfluous: x\)"),
+        (
+            lambda run: edit(run, lambda w: w.update({"classifier.bias": torch.ones(9)})),
+            r"of another shape or type: classifier.bias\)",
+        ),
+    ],
+)
+def test_a_broken_run_is_refused(damage: Callable[[Path], object], message: str, tmp_path: Path) -> None:
+    make_run(tmp_path, make_variant())
+    damage(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        load_model(tmp_path)
+
+
+def edit(run: Path, change: Callable[[dict], object]) -> None:
+    weights = load_file(run / "model.safetensors")
+    change(weights)
+    save_file(weights, run / "model.safetensors")
+
+
+def test_the_package_offers_its_functions_and_stays_light() -> None:
+    assert regproxy.build is build and regproxy.load_model is load_model
+    with pytest.raises(AttributeError, match="no attribute 'train_all'"):
+        regproxy.train_all  # noqa: B018
+    code = "import sys, regproxy; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_regions_paint_the_output() -> None:
+    model, images = build(make_variant("4x4")).eval(), torch.randn(1, 3, 48, 64)
+    assert isinstance(model, RegProxy)
+    affinity, token_logits = model.regions(images)
+    assert affinity.shape == (1, 9, 4, 4, 3, 4) and token_logits.shape == (1, 5, 3, 4)
+    bounds = [token_logits.amin(dim=(2, 3)), token_logits.amax(dim=(2, 3))]
+    logits = model(images).flatten(2)
+    assert (logits >= bounds[0][..., None] - 1e-5).all() and (logits <= bounds[1][..., None] + 1e-5).all()

@@ -1,0 +1,212 @@
+"""The pipeline for real: `dvc repro` of the smoke profile, a failing trial, a kill, two Ray Train workers."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipelines.ablate import all_trials
+from pipelines.cluster.session import ray_session
+from pipelines.cluster.trials import run_trials
+from regproxy.config.profile import Resources
+from regproxy.config.profile_file import load_profile
+from regproxy.runs.history import read_history
+from regproxy.runs.trial import Trial
+
+pytestmark = pytest.mark.integration
+ROOT = Path(__file__).parents[2]
+SOURCES = ("pipelines", "regproxy", "dvc.yaml", ".dvcignore", "pyproject.toml")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project with the smoke profile chosen, as a user's checkout."""
+    copy = tmp_path_factory.mktemp("project")
+    for name in SOURCES:
+        source = ROOT / name
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(source, copy / name, ignore=ignore) if source.is_dir() else shutil.copy(source, copy)
+    (copy / "params.yaml").write_text("profiles: [smoke]\n")
+    (copy / ".gitignore").write_text(
+        "/data/\n/runs/\n/results/\n/complexity/\n/reports/\n/.ray/\n/mlflow.db*\n/mlartifacts/\n"
+    )
+    subprocess.run(["git", "init", "-q"], cwd=copy, check=True)
+    subprocess.run([tool("dvc"), "init", "-q"], cwd=copy, check=True)
+    subprocess.run([tool("dvc"), "config", "core.analytics", "false"], cwd=copy, check=True)
+    return copy
+
+
+def tool(name: str) -> str:
+    return str(Path(sys.executable).parent / name)
+
+
+def environment(project: Path) -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(project)}
+
+
+def repro(project: Path) -> subprocess.CompletedProcess:
+    command = [tool("dvc"), "repro"]
+    return subprocess.run(command, cwd=project, env=environment(project), capture_output=True, text=True)
+
+
+def run_records(project: Path) -> dict[str, dict]:
+    files = sorted(project.glob("runs/smoke/*/*/*/run.json"))
+    return {file.parent.relative_to(project).as_posix(): json.loads(file.read_text()) for file in files}
+
+
+def edit_profile(project: Path, **changes: object) -> None:
+    path = project / "pipelines/profiles/smoke.yaml"
+    content = yaml.safe_load(path.read_text())
+    for dotted, value in changes.items():
+        *parents, last = dotted.split("__")
+        place = content
+        for key in parents:
+            place = place[key]
+        place[last] = value
+    path.write_text(yaml.safe_dump(content))
+
+
+def test_repro_runs_everything_once(project: Path) -> None:
+    """One story, in order: from nothing, again, a killed trial, one more seed, a trial that fails."""
+    first = repro(project)
+    assert first.returncode == 0, first.stdout + first.stderr
+    records = run_records(project)
+    assert len(records) == 2 * 2 * 2
+    check_results(project)
+    check_report(project)
+    check_mlflow(project)
+
+    again = repro(project)
+    assert again.returncode == 0
+    assert "Data and pipelines are up to date." in again.stdout
+    assert run_records(project) == records
+
+    edit_profile(project, seeds=[0, 1, 2])
+    kill_amid_the_grid(project)
+    resumed = repro(project)
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    after = run_records(project)
+    assert len(after) == 2 * 2 * 3
+    for name, record in records.items():
+        assert after[name] == record, "a finished trial was trained again"
+
+    edit_profile(
+        project, variants__doomed={"arch": "Smoke/16", "head": "linear", "recipe": {"learning_rate": 1.0e30}}
+    )
+    failed = repro(project)
+    assert failed.returncode != 0
+    assert "trial ade20k/doomed/0 failed: NonFiniteLossError: the loss is" in failed.stderr
+    assert run_records(project) == after
+
+
+def check_results(project: Path) -> None:
+    results = [json.loads(path.read_text()) for path in project.glob("results/smoke/*/*/*.json")]
+    assert len(results) == 8
+    for result in results:
+        assert 0 <= result["miou"] <= 1
+        assert len(result["iou_per_class"]) == len(result["classes"]) == 8
+        assert result["num_images"] == 4
+        assert 0 <= result["multi_scale"]["miou"] <= 1
+        painted = result["variant"] == "region-4x4"
+        assert (result["region_entropy"] is not None) == painted
+        assert not painted or 0 < result["region_entropy"] < 2.08  # the logarithm of its eight classes
+
+
+def check_report(project: Path) -> None:
+    report = project / "reports/smoke"
+    text = (report / "tables.md").read_text()
+    assert "RegProxy 4x4" in text and "Region entropy" in text
+    assert "\\toprule" in (report / "tables.tex").read_text()
+    with (report / "tables.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["variant"], row["dataset"]) for row in rows} == {
+        (variant, data) for variant in ("linear", "region-4x4") for data in ("ade20k", "cityscapes")
+    }
+    assert all(row["median"] for row in rows)
+    assert len(list((report / "figures").glob("*.png"))) >= 2
+
+
+def check_mlflow(project: Path) -> None:
+    code = (
+        "import json, mlflow; c = mlflow.MlflowClient('sqlite:///mlflow.db')\n"
+        "out = {}\n"
+        "for e in c.search_experiments():\n"
+        "    for r in c.search_runs([e.experiment_id]):\n"
+        "        parent = r.data.tags.get('mlflow.parentRunId')\n"
+        "        loss = c.get_metric_history(r.info.run_id, 'loss')\n"
+        "        files = sorted(f.path for f in c.list_artifacts(r.info.run_id))\n"
+        "        run = [bool(parent), r.data.metrics, len(loss), files, r.data.params]\n"
+        "        out.setdefault(e.name, []).append(run)\n"
+        "print(json.dumps(out))\n"
+    )
+    environ = environment(project)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=project, env=environ, capture_output=True, text=True
+    )
+    experiments = json.loads(done.stdout.splitlines()[-1])
+    for name in ("smoke/ade20k", "smoke/cityscapes"):
+        parents = [run for run in experiments[name] if not run[0]]
+        children = [run for run in experiments[name] if run[0]]
+        assert (len(parents), len(children)) == (2, 4)
+        for _, metrics, num_losses, files, params in children:
+            assert {"miou", "multi_scale_miou", "iou/road", "loss", "val_miou"} <= metrics.keys()
+            assert num_losses == 4
+            assert files == ["model.safetensors", "run.json"]
+            assert params["recipe.steps"] == "8"
+
+
+def kill_amid_the_grid(project: Path) -> None:
+    """Starts `dvc repro` and kills everything, -9, once one of the new trials has finished."""
+    process = subprocess.Popen(
+        [tool("dvc"), "repro"],
+        cwd=project,
+        env=environment(project),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    before, deadline = len(run_records(project)), time.monotonic() + 120
+    while len(run_records(project)) == before and time.monotonic() < deadline:
+        assert process.poll() is None, "dvc repro ended before it could be killed"
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    shutil.rmtree(project / ".dvc/tmp/lock", ignore_errors=True)
+
+
+def test_two_workers_train_what_one_does(make_trial, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A Ray Train run of two workers: the losses of one worker, to 1e-5 relative."""
+    monkeypatch.chdir(tmp_path)
+    trials: dict[int, Trial] = {}
+    ends: list[tuple[int, str | None]] = []
+    with ray_session():
+        for workers in (1, 2):
+            trials[workers] = make_trial(
+                run=f"workers-{workers}", drop_path=0.0, log_every=1, checkpoint_every=5
+            )
+            run_trials(
+                [trials[workers]],
+                Resources(workers=workers),
+                git_commit=None,
+                watch=lambda news: None,
+                on_end=lambda index, error: ends.append((index, error)),
+            )
+    assert ends == [(0, None), (0, None)]
+    curves = {w: read_history(Path(trial.run_dir) / "metrics.jsonl") for w, trial in trials.items()}
+    assert [e["loss"] for e in curves[2]] == pytest.approx([e["loss"] for e in curves[1]], rel=1e-5)
+    assert curves[2][-1]["val_miou"] == pytest.approx(curves[1][-1]["val_miou"], abs=0.02)
+    assert trials[2].finished_record()["workers"] == 2
+
+
+def test_all_trials_have_places_of_their_own() -> None:
+    trials = all_trials(load_profile("smoke"))
+    assert len({trial.run_dir for trial in trials}) == len(trials)

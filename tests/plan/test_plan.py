@@ -1,0 +1,232 @@
+"""The plan of a grid: its schedule against independent ones, its speeds, and what the command line says."""
+
+import dataclasses
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from regproxy.cli.main import main
+from regproxy.config.profile_file import load_profile
+from regproxy.errors import ConfigError
+from regproxy.plan.complexity import build_on_meta, gmacs
+from regproxy.plan.schedule import Schedule, Task, list_schedule
+from regproxy.plan.simulation import longest_first, plan
+from regproxy.plan.speeds import Assumptions, Speeds, assumed_speed, crop_gmacs, recorded_speeds
+from regproxy.plan.text import summary
+from regproxy.storage.json_file import write_json
+
+SMOKE = load_profile("smoke")
+SECONDS = st.integers(1, 50)
+
+
+def tasks_of(seconds: list[int]) -> list[Task]:
+    return [Task(seconds=float(value)) for value in seconds]
+
+
+def best_makespan(seconds: list[int], gpus: int) -> float:
+    """The optimum, by trying every assignment of single-GPU tasks to GPUs."""
+    return min(
+        max(sum(s for s, place in zip(seconds, places, strict=True) if place == gpu) for gpu in range(gpus))
+        for places in itertools.product(range(gpus), repeat=len(seconds))
+    )
+
+
+def second_by_second(tasks: list[Task], gpus: int) -> list[float]:
+    """Starts of tasks of whole seconds, found by walking a clock over one slot a GPU."""
+    left, starts = [0] * gpus, [None] * len(tasks)
+    for now in itertools.count():
+        for index, task in enumerate(tasks):
+            free = [slot for slot in range(gpus) if left[slot] == 0]
+            if starts[index] is None and len(free) >= task.gpus:
+                starts[index] = float(now)
+                for slot in free[: int(task.gpus)]:
+                    left[slot] = int(task.seconds)
+        if None not in starts:
+            return starts
+        left = [max(0, seconds - 1) for seconds in left]
+
+
+@given(st.lists(SECONDS, min_size=1, max_size=7), st.integers(1, 3))
+def test_longest_first_stays_within_grahams_bound(seconds: list[int], gpus: int) -> None:
+    best = best_makespan(seconds, gpus)
+    makespan = list_schedule(tasks_of(sorted(seconds, reverse=True)), gpus).makespan
+    assert best <= makespan <= (4 / 3 - 1 / (3 * gpus)) * best + 1e-9
+    assert makespan >= max(sum(seconds) / gpus, *seconds)
+
+
+def test_grahams_bound_is_met() -> None:
+    """The textbook's worst case for two machines: 7/6 of the optimum."""
+    schedule = list_schedule(tasks_of([3, 3, 2, 2, 2]), 2)
+    assert (schedule.makespan, best_makespan([3, 3, 2, 2, 2], 2)) == (7.0, 6)
+
+
+@given(st.lists(st.tuples(SECONDS, st.integers(1, 4)), min_size=1, max_size=12), st.integers(4, 9))
+def test_starts_equal_an_independent_simulation(wishes: list[tuple[int, int]], gpus: int) -> None:
+    tasks = [Task(seconds=float(seconds), gpus=float(need)) for seconds, need in wishes]
+    schedule = list_schedule(tasks, gpus)
+    assert list(schedule.starts) == second_by_second(tasks, gpus)
+    assert 0 < schedule.utilisation <= 1
+    assert schedule.makespan >= schedule.busy_seconds / gpus
+
+
+@given(st.lists(SECONDS, min_size=1, max_size=20))
+def test_one_gpu_takes_the_sum(seconds: list[int]) -> None:
+    schedule = list_schedule(tasks_of(seconds), 1)
+    assert schedule.makespan == sum(seconds) and schedule.utilisation == 1
+
+
+def test_a_small_task_overtakes_one_that_does_not_fit() -> None:
+    tasks = [Task(seconds=4.0, gpus=2.0), Task(seconds=3.0, gpus=2.0), Task(seconds=2.0)]
+    assert list_schedule(tasks, 3).starts == (0.0, 4.0, 0.0)
+
+
+def test_shares_of_a_gpu_add_without_rounding() -> None:
+    assert list_schedule([Task(seconds=1.0, gpus=0.1)] * 10, 1).makespan == 1.0
+    assert list_schedule([Task(seconds=1.0, gpus=0.1)] * 11, 1).makespan == 2.0
+
+
+def test_assumed_speed_is_the_arithmetic_of_the_network() -> None:
+    variant = SMOKE.variants[-1]
+    size = variant.recipe.crop
+    macs = gmacs(build_on_meta(variant, image_size=size), image_size=size)
+    speed = assumed_speed(variant, Assumptions(tflops=100.0, mfu=0.5))
+    assert speed == pytest.approx(50e12 / (6 * macs * 1e9))
+    bf16 = dataclasses.replace(variant, recipe=dataclasses.replace(variant.recipe, precision="bf16"))
+    assert assumed_speed(bf16, Assumptions()) == pytest.approx(16 * assumed_speed(variant, Assumptions()))
+
+
+def test_workers_share_a_training_and_hold_their_gpus() -> None:
+    assumptions = Assumptions(efficiency=0.5, startup_seconds=7.0)
+    one, two = (plan(SMOKE, gpus=2, workers=n, assumptions=assumptions) for n in (1, 2))
+    for alone, shared in zip(one.trials, two.trials, strict=True):
+        assert shared.task.gpus == 2 * alone.task.gpus == 2
+        assert shared.images_per_second == pytest.approx(1.5 * alone.images_per_second)
+        assert alone.task.seconds - 7 == pytest.approx(1.5 * (shared.task.seconds - 7))
+    assert two.schedule.makespan == pytest.approx(sum(trial.task.seconds for trial in two.trials))
+
+
+def test_longest_first_is_a_stable_order_by_cost() -> None:
+    trials = plan(SMOKE, gpus=1).trials
+    longer = dataclasses.replace(
+        trials[-1].variant, recipe=dataclasses.replace(trials[-1].variant.recipe, steps=10**6)
+    )
+    last = dataclasses.replace(trials[-1], variant=longer, seed=99)
+    assert longest_first([*trials, last]) == [last, *trials]
+    costs = [crop_gmacs(trial.variant) for trial in trials]
+    assert costs == sorted(costs, reverse=True) and len(set(costs)) > 1
+
+
+def test_the_most_special_speed_wins_and_records_come_before_assumptions(tmp_path: Path) -> None:
+    variant = SMOKE.variants[-1]
+    for seed, speed in enumerate((100.0, 40.0, 380.0)):
+        record = {"variant": variant.to_dict(), "workers": 3, "images_per_second": speed}
+        write_json(tmp_path / "cityscapes" / variant.name / str(seed) / "run.json", record)
+    write_json(tmp_path / "old" / "run.json", {"variant": {"name": "of another version"}})
+    recorded = recorded_speeds(tmp_path, Assumptions(efficiency=0.5))
+    assert recorded == {variant.digest(): 50.0}
+    names = [
+        f"{variant.data.name}/{variant.name}",
+        variant.name,
+        f"{variant.data.name}/{variant.model.arch}",
+        variant.model.arch,
+    ]
+    for first in range(4):
+        speeds = Speeds(given={name: 10.0 + index for index, name in enumerate(names) if index >= first})
+        assert speeds.of(variant, Assumptions()) == (10.0 + first, "measured")
+    assert Speeds(recorded=recorded).of(variant, Assumptions()) == (50.0, "measured")
+    assert Speeds().of(variant, Assumptions()) == (assumed_speed(variant, Assumptions()), "assumed")
+
+
+def test_summary_adds_up() -> None:
+    result = plan(SMOKE, gpus=3, speeds=Speeds(given={"Smoke/16": 1.0}))
+    total = summary(result, 2.0)
+    assert total["gpu_hours"] == pytest.approx(sum(trial.task.seconds for trial in result.trials) / 3600)
+    assert total["reserved_gpu_hours"] == pytest.approx(3 * total["makespan_hours"])
+    assert total["utilisation"] == pytest.approx(total["gpu_hours"] / total["reserved_gpu_hours"])
+    assert total["cost"] == pytest.approx(2 * total["reserved_gpu_hours"])
+
+
+def test_the_demo_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--profile", "demo", "--gpus", "2", "--price", "3"]) == 0
+    table, total = capsys.readouterr().out.split("\n\n")
+    rows = [line.split() for line in table.splitlines()[1:]]
+    assert [(row[0], row[1], int(row[2])) for row in rows] == [
+        ("Demo/16", "ade20k", 36),
+        ("Demo/16", "cityscapes", 33),
+        ("R+Demo/32", "ade20k", 15),
+        ("R+Demo/32", "cityscapes", 15),
+    ]
+    assert "99 trainings of profile demo on 2 GPUs" in total and "at 3 a GPU hour" in total
+    assert "assumed: 19.5 TFLOP/s (float32) a GPU, MFU 0.35" in total
+
+
+def test_json_holds_every_training(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--gpus", "5", "--workers", "2", "--json", "--tflops", "0.01"]
+    assert main(["plan", "--profile", "demo", *flags]) == 0
+    content = json.loads(capsys.readouterr().out)
+    trials = content["trials"]
+    assert {(t["data"], t["variant"], t["seed"]) for t in trials} == {
+        (variant.data.name, variant.name, seed) for variant, seed in load_profile("demo").trials()
+    }
+    assert content["trainings"] == 99 and {trial["gpus"] for trial in trials} == {2}
+    assert content["makespan_hours"] == pytest.approx(max(t["start_hours"] + t["hours"] for t in trials))
+    for one in trials:  # two at a time fit on five GPUs, never three
+        before = [o for o in trials if o["start_hours"] <= one["start_hours"]]
+        assert sum(o["start_hours"] + o["hours"] > one["start_hours"] + 1e-9 for o in before) <= 2
+    assert 0.7 < content["utilisation"] <= 4 / 5 and content["cost"] is None
+
+
+def test_the_demo_says_where_its_speeds_come_from(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "speeds.json"
+    file.write_text('{"linear": 400, "ade20k/Demo/16": 200}')
+    assert main(["plan", "--profile", "demo", "--gpus", "2", "--json", "--speeds", str(file)]) == 0
+    trials = json.loads(capsys.readouterr().out)["trials"]
+    for trial in trials:
+        on_ade20k = trial["data"] == "ade20k" and not trial["variant"].startswith("hybrid")
+        known = trial["variant"] == "linear" or on_ade20k
+        assert trial["speed"] == ("measured" if known else "assumed")
+        if known:
+            assert trial["images_per_second"] == (400 if trial["variant"] == "linear" else 200)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--gpus", "0"], "0 GPUs are not allowed"),
+        (["--gpus", "1", "--workers", "2"], "a training needs 2 GPUs at once but there are 1"),
+        (["--gpus", "8", "--workers", "3"], "do not divide batch_size"),
+        (["--gpus", "8", "--workers", "0"], "0 workers are not allowed"),
+        (["--gpus", "8", "--mfu", "0"], "mfu 0 is not allowed"),
+        (["--gpus", "8", "--mfu", "1.5"], "mfu 1.5 is not allowed"),
+        (["--gpus", "8", "--tflops", "-1"], "tflops -1 is not allowed"),
+        (["--gpus", "8", "--tflops", "nan"], "tflops nan is not allowed"),
+        (["--gpus", "8", "--efficiency", "0"], "efficiency 0 is not allowed"),
+        (["--gpus", "8", "--startup", "-1"], "startup -1 is not allowed"),
+        (["--gpus", "8", "--price", "-1"], "price -1 is not allowed"),
+        (["--gpus", "8", "--speeds", "absent.json"], "absent.json cannot be read"),
+    ],
+)
+def test_a_mistake_is_one_sentence(
+    flags: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", "--profile", "smoke", *flags]) == 1
+    error = capsys.readouterr().err
+    assert message in error and len(error.splitlines()) == 1
+
+
+def test_unknown_names_are_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--profile", "papr", "--gpus", "8"]) == 1
+    assert "did you mean 'paper'?" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="did you mean 'Smoke/16'"):
+        plan(SMOKE, gpus=1, speeds=Speeds(given={"Smok/16": 3.0}))
+    with pytest.raises(ConfigError, match="Smoke/16 is 0, give images per second"):
+        plan(SMOKE, gpus=1, speeds=Speeds(given={"Smoke/16": 0}))
+
+
+def test_a_schedule_keeps_the_order_that_it_was_given() -> None:
+    tasks = tasks_of([1, 5, 2])
+    assert list_schedule(tasks, 1) == Schedule(tasks=tuple(tasks), starts=(0.0, 1.0, 6.0), gpus=1)

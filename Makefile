@@ -1,4 +1,4 @@
-# `make repro` and `make test` need Python 3.11 or newer and nothing else; each sets up .venv by itself.
+# `make repro` and `make test` need Python 3.11 or newer and nothing else: they create .venv first.
 PYTHON ?= python3
 DEVICE ?= cpu
 VENV := .venv
@@ -10,24 +10,24 @@ RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 .PHONY: help setup setup-dev repro test soak bench job cluster-repro lint format mlflow lock clean
 
 help:
-	@echo "make repro   run the pipeline for the profiles in params.yaml (default: the demo, minutes on 2 cores)"
+	@echo "make repro   run the pipeline on the profiles in params.yaml (default: the demo, minutes on 2 cores)"
 	@echo "make test    run the test suite"
 	@echo "make soak    run the long tests: clusters, faults, jobs (minutes)"
-	@echo "make bench   measure speed and memory beside the plain way -> benchmarks/RESULTS.md (DEVICE=cuda on a GPU)"
-	@echo "make lint    check style;  make format  apply it"
+	@echo "make bench   compare speed and memory with the plain way -> benchmarks/RESULTS.md (DEVICE=cuda on a GPU)"
+	@echo "make lint    check the style;  make format  apply it"
 	@echo "make mlflow  open MLflow on http://localhost:5000"
 	@echo "make job     run the pipeline on the cluster at RAY_ADDRESS, files on REGPROXY_STORAGE"
-	@echo "make setup   only create .venv with the locked dependencies (setup-dev: and what tests need)"
+	@echo "make setup   create .venv with the locked dependencies (setup-dev: with those of the tests too)"
 
 setup: $(STAMP)
 
 setup-dev: $(DEV_STAMP)
 
-# torch comes first: packages that depend on it would otherwise fetch a build of their own choice. Bytecode is
-# made on all cores, pip would use one.
+# torch is installed first, because packages that depend on it may download another build. compileall uses all
+# cores, pip only one.
 $(STAMP): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "error: $(PYTHON) is older than Python 3.11; call make PYTHON=python3.11" >&2; exit 1; }
+	  { echo "error: $(PYTHON) is older than Python 3.11. Run make PYTHON=python3.11." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) torch
 	$(PIP) --editable .
@@ -55,14 +55,14 @@ bench: setup
 job: setup
 	$(RUN) python -m pipelines.cluster.job
 
-# Runs on a cluster, with the interpreter that is there. Ray gives jobs of the same sources one folder in common, so
-# each works in a copy of its own, which is no git repository; what it makes is on the storage.
+# Runs on a cluster with the Python of its image. Outside of a git checkout it runs in a copy of the folder, because
+# Ray gives jobs with equal files the same folder. The results go to the storage.
 cluster-repro:
 	@python -m pipelines.check || exit 1; \
 	  if test -e .git; then exec python -m dvc repro; fi; \
 	  test -n "$$REGPROXY_STORAGE" || \
-	    { echo "error: REGPROXY_STORAGE is not set, the job's results would be lost; give a URL such as s3://bucket/folder" >&2; exit 1; }; \
-	  own=$$(mktemp -d) && trap 'rm -rf "$$own"' EXIT INT TERM && cp -R . "$$own" && cd "$$own" && \
+	    { echo "error: REGPROXY_STORAGE is not set: the results would be lost. Set it to a URL such as s3://bucket/folder." >&2; exit 1; }; \
+	  copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT INT TERM && cp -R . "$$copy" && cd "$$copy" && \
 	  python -m dvc config --local core.no_scm true && python -m dvc repro
 
 lint: setup-dev

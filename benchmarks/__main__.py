@@ -1,6 +1,6 @@
-"""All benchmarks, one after the other: `python -m benchmarks` (make bench).
+"""Run all benchmarks: `python -m benchmarks` (make bench).
 
-Writes benchmarks/RESULTS.md and benchmarks/results.json, on CUDA RESULTS-cuda.md and results-cuda.json.
+They write benchmarks/RESULTS.md and results.json, on CUDA RESULTS-cuda.md and results-cuda.json.
 """
 
 import json
@@ -12,21 +12,21 @@ from benchmarks.measure import machine, settings_of
 
 def main() -> None:
     settings = settings_of(__doc__)
-    parts = (loss, paint, train_step, predict, loader, prepare, scaling)
-    taken_on = machine(settings)
+    modules = (loss, paint, train_step, predict, loader, prepare, scaling)
+    measured_on = machine(settings)
     sections = []
-    for part in parts:
-        print(f"\n{part.__name__}", flush=True)
-        sections.append(part.run(settings))
-    about = ", ".join(f"{key} {value}" for key, value in taken_on.items())
+    for module in modules:
+        print(f"\n{module.__name__}", flush=True)
+        sections.append(module.run(settings))
+    about = ", ".join(f"{key} {value}" for key, value in measured_on.items())
     suffix = "-cuda" if settings.on_cuda else ""
     folder = Path("benchmarks")
     text = "\n".join(section.markdown() for section in sections)
     page = (
         f"# Benchmarks\n\n`make bench`: {about}.\n\n"
-        f"Ratios are medians over rounds in which the ways take turns in one process.\n\n{text}"
+        f"Ratios are medians over rounds in which the methods take turns in one process.\n\n{text}"
     )
-    record = {"machine": taken_on, "sections": {section.title: section.rows for section in sections}}
+    record = {"machine": measured_on, "sections": {section.title: section.rows for section in sections}}
     for path, content in (
         (folder / f"RESULTS{suffix}.md", page),
         (folder / f"results{suffix}.json", json.dumps(record, indent=1) + "\n"),

@@ -1,9 +1,9 @@
-"""Training views from encoded pairs beside the authors' way: `python -m benchmarks.loader`.
+"""Compare the speed of training views with the authors' way: `python -m benchmarks.loader`.
 
-683 x 512 JPEG and PNG to a crop of 512 x 512, one core, the paper's augmentation. Plain: the data set's own
-files, the whole image resized and then cropped, floats, normalised on the processor. Ours: pairs as shards
-hold them, only the crop resampled, uint8 pixels; the last column also normalises on this core, which training
-leaves to the device.
+Each view is a 512 x 512 crop of a 683 x 512 pair (JPEG, PNG), with the paper's augmentation, on one core.
+Plain reads the data set's files, resizes the whole image, crops it and normalises it in floats. Ours reads
+pairs as stored in shards, resizes only the crop and keeps uint8 pixels. The last two columns also normalise
+on this core; in training the device does it.
 """
 
 import cv2
@@ -19,7 +19,7 @@ from regproxy.data.order import augmentation_generator
 from regproxy.data.transforms import augment, pad
 
 RECIPE = Recipe(steps=1, crop=(512, 512), scale=(2048, 512))
-VIEWS, BATCH = 24, 8  # a round, of as many different pairs; ours are normalised by the batch
+VIEWS, BATCH = 24, 8  # views of a round, each of another pair; ours are normalised in batches
 
 
 def ours(pair: tuple[bytes, bytes], step: int) -> tuple[np.ndarray, np.ndarray]:
@@ -33,7 +33,7 @@ def plain(pair: tuple[bytes, bytes], step: int) -> tuple[torch.Tensor, torch.Ten
 
 
 def normalised(pairs: list[tuple[bytes, bytes]]) -> torch.Tensor:
-    """Returns a batch of our views, normalised here."""
+    """Return a batch of our views, normalised on this core."""
     pixels = np.stack([ours(pair, step)[0] for step, pair in enumerate(pairs)])
     return normalise(torch.from_numpy(pixels), RECIPE.image_mean, RECIPE.image_std)
 
@@ -47,7 +47,7 @@ def run(settings: Settings) -> Section:
     calls = {
         "plain": lambda: [plain(pair, step) for step, pair in enumerate(pairs)],
         "ours": lambda: [ours(pair, step) for step, pair in enumerate(shard_pairs)],
-        "normalised": lambda: [normalised(shard_pairs[at : at + BATCH]) for at in range(0, VIEWS, BATCH)],
+        "normalised": lambda: [normalised(shard_pairs[i : i + BATCH]) for i in range(0, VIEWS, BATCH)],
     }
     turns = in_turns(calls, settings.rounds(12), settings)
     section.add(

@@ -1,6 +1,6 @@
-"""The loss beside plain interpolate and cross_entropy: `python -m benchmarks.loss`.
+"""The loss compared with plain interpolate and cross_entropy: `python -m benchmarks.loss`.
 
-Timed: forward and backward, from low-resolution logits to their gradient; no network, no data.
+Timed: forward and backward pass, from low-resolution logits to their gradient, without network and data.
 """
 
 from dataclasses import dataclass
@@ -16,6 +16,8 @@ LOSSES = {"plain": reference.cross_entropy, "ours": upsampled_cross_entropy}
 
 @dataclass(frozen=True)
 class Case:
+    """Sizes of one measurement."""
+
     batch: int
     classes: int
     grid: int  # side of the logits
@@ -39,7 +41,7 @@ CUDA_CASES = [
 
 
 def loss_step(name: str, case: Case, device: str) -> Call:
-    """Returns a call that takes the loss and its gradient once; a tenth of the labels are void."""
+    """Return a call that computes loss and gradient once. A tenth of the labels are void."""
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(case.batch, case.classes, case.grid, case.grid, generator=generator) * 3
     labels = torch.randint(0, case.classes, (case.batch, case.size, case.size), generator=generator)

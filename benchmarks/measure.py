@@ -1,8 +1,8 @@
-"""How everything here is measured: variants in turns in one process, medians, peaks of memory.
+"""How the benchmarks measure: methods take turns in one process; times and ratios are medians over rounds.
 
-Taking turns lets all variants meet the same machine, so their ratio says more than their times. Ratios are
-medians over rounds. Memory is the highest use during calls beyond what was held before them: on CPU resident
-memory (Linux), each variant in a process of its own; on CUDA what torch allocated.
+Methods that take turns run under the same load of the machine, so their ratio is more reliable than their
+times. Memory is the peak during calls above what was held before: on the CPU resident memory (Linux), with a
+process for each method; on CUDA what torch allocated.
 """
 
 import argparse
@@ -23,7 +23,7 @@ Call = Callable[[], object]
 
 @dataclass(frozen=True)
 class Settings:
-    """What the command line says: the device, and whether few rounds are enough (`quick`)."""
+    """The command line's options: the device, and a quarter of the rounds (`quick`)."""
 
     device: str = "cpu"
     quick: bool = False
@@ -38,14 +38,14 @@ class Settings:
 
 @dataclass
 class Section:
-    """What one file found: a title, what is measured and included, and rows of equal keys."""
+    """The results of one file: a title, a description of what is measured, and rows with equal keys."""
 
     title: str
     about: str
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, **row: Any) -> None:
-        """Takes a row and shows it."""
+        """Append a row and print it."""
         self.rows.append(row)
         print("  ".join(f"{key} {shown(value)}" for key, value in row.items()), flush=True)
 
@@ -61,20 +61,20 @@ class Section:
 
 
 def shown(value: Any) -> str:
-    """Writes a value for people: floats with three digits."""
+    """Return a value as text; floats with three digits."""
     if not isinstance(value, float):
         return str(value)
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def in_turns(
-    variants: Mapping[str, Call], rounds: int, settings: Settings, *, unmeasured: int = 2
+    methods: Mapping[str, Call], rounds: int, settings: Settings, *, unmeasured: int = 2
 ) -> list[dict[str, float]]:
-    """Calls the variants one after the other, `rounds` times after the unmeasured; returns seconds a call."""
+    """Call all methods in turn and return each round's seconds by method, after some unmeasured rounds."""
     turns = []
     for _ in range(rounds + unmeasured):
         turn = {}
-        for name, call in variants.items():
+        for name, call in methods.items():
             _synchronise(settings)
             start = time.perf_counter()
             call()
@@ -89,14 +89,14 @@ def milliseconds(turns: list[dict[str, float]], name: str) -> float:
 
 
 def ratio(turns: list[dict[str, float]], slow: str, fast: str) -> float:
-    """How many times as fast `fast` is as `slow`: the median over rounds."""
+    """Return how many times faster `fast` is than `slow`, the median over rounds."""
     return median(turn[slow] / turn[fast] for turn in turns)
 
 
 def peak_megabytes(
     factory: Callable[..., Call], arguments: tuple, settings: Settings, *, threads: int = 2
 ) -> float:
-    """The highest memory of two calls of what `factory(*arguments)` makes, beyond what it holds already."""
+    """Return the peak memory in MB of two calls of `factory(*arguments)()`, above what is held before."""
     if settings.on_cuda:
         call = factory(*arguments)
         before = torch.cuda.memory_allocated()
@@ -110,9 +110,9 @@ def peak_megabytes(
 def _peak_here(factory: Callable[..., Call], arguments: tuple, threads: int) -> int:
     torch.set_num_threads(threads)
     square = torch.ones(64, 64, requires_grad=True)
-    (square @ square).sum().backward()  # libraries and threads are there before the count starts
+    (square @ square).sum().backward()  # loads libraries and starts threads before the measurement
     call = factory(*arguments)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = _resident("VmRSS")
     call(), call()
     return _resident("VmHWM") - before
@@ -129,7 +129,7 @@ def _synchronise(settings: Settings) -> None:
 
 
 def machine(settings: Settings) -> dict[str, Any]:
-    """Returns what the numbers were taken on."""
+    """Return a description of this machine and software."""
     name = torch.cuda.get_device_name() if settings.on_cuda else _processor()
     return {
         **asdict(settings),
@@ -143,7 +143,7 @@ def machine(settings: Settings) -> dict[str, Any]:
 
 
 def has_bf16(settings: Settings) -> bool:
-    """Whether the device has bf16 arithmetic; a CPU without emulates it, dozens of times slower."""
+    """Return whether the device has bf16 arithmetic. Other CPUs emulate it, dozens of times slower."""
     flags = {word for line in _processor_lines("flags") for word in line.split()}
     return settings.on_cuda or bool(flags & {"avx512_bf16", "amx_bf16"})
 
@@ -158,7 +158,7 @@ def _processor_lines(name: str) -> list[str]:
 
 
 def settings_of(description: str) -> Settings:
-    """Reads --device and --quick from the command line."""
+    """Return the settings from the command line's --device and --quick."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -168,7 +168,7 @@ def settings_of(description: str) -> Settings:
 
 
 def main(run: Callable[[Settings], Section], description: str) -> None:
-    """Runs one file's benchmark and prints its table."""
+    """Run one file's benchmark and print its table."""
     settings = settings_of(description)
     print(f"{description.strip()}\n\n{machine(settings)}\n")
     print("\n" + run(settings).markdown())

@@ -1,7 +1,7 @@
-"""Painting beside unfold and multiply: `python -m benchmarks.paint`.
+"""Painting compared with unfold and multiply: `python -m benchmarks.paint`.
 
-Timed: forward and backward, from affinity and token logits to the gradients of both; regions of 4 x 4 and
-16 x 16, a 512 x 512 crop of 16-pixel tokens.
+Timed: forward and backward pass, from affinity and token logits to the gradients of both, for regions of
+4 x 4 and 16 x 16 on a 512 x 512 crop with tokens of 16 pixels.
 """
 
 import torch
@@ -14,16 +14,16 @@ PAINTERS = {"plain": reference.paint, "ours": paint}
 
 
 def paint_step(name: str, batch: int, classes: int, region: int, device: str) -> Call:
-    """Returns a call that paints and goes back once; the affinity lies in memory as the head leaves it."""
+    """Return a call of one forward and backward pass. The affinity has the memory layout of the head."""
     generator = torch.Generator().manual_seed(0)
     scores = torch.randn(batch, 32, 32, 9, region, region, generator=generator).to(device)
     affinity = scores.softmax(dim=3).permute(0, 3, 4, 5, 1, 2).requires_grad_()
     token_logits = torch.randn(batch, classes, 32, 32, generator=generator).to(device).requires_grad_()
-    slope = torch.randn(batch, classes, 32 * region, 32 * region, generator=generator).to(device)
+    gradient = torch.randn(batch, classes, 32 * region, 32 * region, generator=generator).to(device)
 
     def call() -> None:
         affinity.grad = token_logits.grad = None
-        PAINTERS[name](affinity, token_logits).backward(slope)
+        PAINTERS[name](affinity, token_logits).backward(gradient)
 
     return call
 

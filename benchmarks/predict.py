@@ -1,8 +1,8 @@
-"""Prediction of a 2048 x 1024 image beside the authors' way: `python -m benchmarks.predict`.
+"""Prediction of a 2048 x 1024 image compared with the authors' method: `python -m benchmarks.predict`.
 
-Ti/16 4x4, sliding windows of 768 by steps of 512, float32. Timed: from the uint8 image to the class of every
-pixel, normalising included. Plain: explicit softmax attention, windows one by one, their logits at full size
-added up, divided and resized, softmax, argmax.
+Ti/16 4x4, sliding windows of 768 with stride 512, float32. Timed: from the uint8 image to the class of every
+pixel, including normalisation. Plain: explicit softmax attention, one window at a time, the mean of full-size
+logits, resized, softmax, argmax.
 """
 
 import dataclasses
@@ -20,8 +20,8 @@ from regproxy.model.build import build
 SIZE, WINDOW, STRIDE = (1024, 2048), 768, 512
 
 
-def prediction(way: str, classes: int, device: str) -> Call:
-    """Returns a call that predicts one image."""
+def prediction(method: str, classes: int, device: str) -> Call:
+    """Return a call that predicts one image, `plain` or `ours`."""
     torch.manual_seed(0)
     (variant,) = (
         variant
@@ -33,7 +33,7 @@ def prediction(way: str, classes: int, device: str) -> Call:
     model = build(variant).eval().to(device)
     image = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
     statistics = {"mean": variant.recipe.image_mean, "std": variant.recipe.image_std}
-    if way == "ours":
+    if method == "ours":
         return lambda: predict(model, image, evaluation=variant.evaluation, **statistics)
     plain = reference.PlainRegProxy(model).eval()
 
@@ -49,13 +49,13 @@ def run(settings: Settings) -> Section:
     section = Section("Prediction", __doc__)
     torch.set_num_threads(2)
     for classes in (19, 150):
-        calls = {way: prediction(way, classes, settings.device) for way in ("plain", "ours")}
+        calls = {method: prediction(method, classes, settings.device) for method in ("plain", "ours")}
         agree = float((calls["plain"]() == calls["ours"]()).mean())
         turns = in_turns(calls, settings.rounds(5), settings)
         calls.clear()
         memory = {
-            way: peak_megabytes(prediction, (way, classes, settings.device), settings)
-            for way in ("plain", "ours")
+            method: peak_megabytes(prediction, (method, classes, settings.device), settings)
+            for method in ("plain", "ours")
         }
         section.add(
             **{

@@ -1,7 +1,7 @@
-"""Data preparation beside Pillow and NumPy: `python -m benchmarks.prepare`.
+"""Compare the speed of data preparation with Pillow and NumPy: `python -m benchmarks.prepare`.
 
-683 x 512 JPEG and PNG files to an Arrow shard, one process: every image is decoded to check it, every label
-mapped to train ids and encoded again. Plain: Pillow decodes and encodes, NumPy maps.
+One process converts pairs of 683 x 512 (JPEG, PNG) to an Arrow shard. It decodes every image to check it,
+maps every label to train ids and encodes it again. Plain decodes and encodes with Pillow and maps with NumPy.
 """
 
 import io
@@ -24,7 +24,7 @@ CLASSES = tuple(f"class {index}" for index in range(10))
 
 
 def plain(root: Path, out: Path) -> None:
-    """Converts both splits of a folder data set, without checks of what is on disk."""
+    """Convert both splits of a folder data set without checking the files."""
     out.mkdir(exist_ok=True)
     table = np.arange(256)
     splits = {}

@@ -1,7 +1,8 @@
-"""The plain way of everything that the other files measure, as the authors' code does it.
+"""Plain implementations of what the other files measure, following the authors' code.
 
-Explicit softmax attention, nine shifted copies of the token logits multiplied by the affinity, logits at full
-size, images resized as a whole before they are cropped. On the same weights and draws as ours.
+They use explicit softmax attention, nine shifted copies of the token logits multiplied by the affinity, and
+logits at full size, and resize whole images before they crop them. Weights and random draws are those of the
+fast implementations.
 """
 
 import copy
@@ -15,13 +16,13 @@ from torch.nn import functional
 
 from regproxy.config.variant import IGNORE_LABEL, Recipe
 from regproxy.data.geometry import rescaled_size
-from regproxy.eval.stitching import starts
+from regproxy.eval.stitching import window_starts
 from regproxy.model.affinity import outside_neighbours
 from regproxy.model.regproxy import RegProxy
 
 
 def paint(affinity: Tensor, token_logits: Tensor) -> Tensor:
-    """Affinity (B, 9, h, w, H, W), token logits (B, K, H, W) -> (B, K, H h, W w), by unfold and multiply."""
+    """Return logits (B, K, H h, W w) of affinity (B, 9, h, w, H, W) and token logits (B, K, H, W)."""
     rows, columns = token_logits.shape[2:]
     copies = functional.unfold(token_logits, 3, padding=1)
     copies = rearrange(copies, "B (K n) (H W) -> B K n 1 1 H W", n=9, H=rows, W=columns)
@@ -30,7 +31,7 @@ def paint(affinity: Tensor, token_logits: Tensor) -> Tensor:
 
 
 class PlainRegProxy(nn.Module):
-    """A copy of a RegProxy network that computes the plain way."""
+    """A copy of a RegProxy network with plain attention, affinity and painting."""
 
     def __init__(self, network: RegProxy) -> None:
         super().__init__()
@@ -51,36 +52,36 @@ class PlainRegProxy(nn.Module):
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross entropy over all pixels of logits (B, K, h, w), enlarged to labels (B, H, W)."""
-    enlarged = functional.interpolate(logits, labels.shape[1:], mode="bilinear", align_corners=False)
+    """Return the mean cross entropy over all pixels of logits (B, K, h, w), upsampled to labels (B, H, W)."""
+    upsampled = functional.interpolate(logits, labels.shape[1:], mode="bilinear", align_corners=False)
     total = functional.cross_entropy(
-        enlarged.float(), labels.long(), ignore_index=IGNORE_LABEL, reduction="sum"
+        upsampled.float(), labels.long(), ignore_index=IGNORE_LABEL, reduction="sum"
     )
     return total / labels.numel()
 
 
 @torch.inference_mode()
 def predict(model: nn.Module, images: Tensor, *, window: int, stride: int, size: tuple[int, int]) -> Tensor:
-    """Classes (X, Y) of a normalised image (1, 3, X', Y'): windows' full-size logits, added and divided."""
+    """Return the classes (X, Y) of a normalised image (1, 3, X', Y') from the mean of full-size logits."""
     height, width = images.shape[2:]
-    total = cover = None
-    for top in starts(height, window, stride):
-        for left in starts(width, window, stride):
+    total = num_windows = None
+    for top in window_starts(height, window, stride):
+        for left in window_starts(width, window, stride):
             view = images[..., top : top + window, left : left + window]
             logits = functional.interpolate(model(view), view.shape[2:], mode="bilinear", align_corners=False)
             if total is None:
                 total = images.new_zeros(1, logits.shape[1], height, width)
-                cover = images.new_zeros(1, 1, height, width)
+                num_windows = images.new_zeros(1, 1, height, width)
             total[..., top : top + window, left : left + window] += logits
-            cover[..., top : top + window, left : left + window] += 1
-    total = functional.interpolate(total / cover, size, mode="bilinear", align_corners=False)
+            num_windows[..., top : top + window, left : left + window] += 1
+    total = functional.interpolate(total / num_windows, size, mode="bilinear", align_corners=False)
     return total.softmax(dim=1).argmax(dim=1)[0]
 
 
 def view(
     encoded: tuple[bytes, bytes], recipe: Recipe, generator: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """A training view from an encoded pair: the whole image is resized, then cropped; floats throughout."""
+    """Return image and label of a training view. The whole image is resized before it is cropped."""
     image = cv2.imdecode(np.frombuffer(encoded[0], np.uint8), cv2.IMREAD_COLOR)
     label = cv2.imdecode(np.frombuffer(encoded[1], np.uint8), cv2.IMREAD_UNCHANGED)
     ratio = generator.uniform(*recipe.ratio_range)
@@ -90,12 +91,12 @@ def view(
     height, width = (min(side, limit) for side, limit in zip(recipe.crop, size, strict=True))
     for _ in range(11):
         top, left = (int(generator.integers(s - c + 1)) for s, c in zip(size, (height, width), strict=True))
-        part = label[top : top + height, left : left + width]
-        values, counts = np.unique(part, return_counts=True)
+        crop = label[top : top + height, left : left + width]
+        values, counts = np.unique(crop, return_counts=True)
         counts = counts[values != IGNORE_LABEL]
         if len(counts) > 1 and counts.max() / counts.sum() < recipe.max_class_share:
             break
-    image, label = image[top : top + height, left : left + width], part
+    image, label = image[top : top + height, left : left + width], crop
     if generator.random() < recipe.flip_probability:
         image, label = np.flip(image, axis=1), np.flip(label, axis=1)
     image = cv2.cvtColor(_distort(image, generator), cv2.COLOR_BGR2RGB).astype(np.float32)

@@ -1,8 +1,8 @@
-"""How the cost grows: `python -m benchmarks.scaling`.
+"""Measure how cost grows with loader processes and with pixels: `python -m benchmarks.scaling`.
 
-Loader processes: batches of eight crops from shards of 683 x 512 pairs, nothing else running. Training: one
-step of Ti/16 4x4, 150 classes, float32 on CPU and bf16 on CUDA, against the pixels of a batch, drawn in
-`benchmarks/scaling.png` with the straight line through both ends.
+Loader: batches of eight crops from shards of 683 x 512 pairs, with nothing else running. Training: one step
+of Ti/16 4x4, 150 classes, float32 on CPU and bf16 on CUDA, for several numbers of pixels a batch. The plot
+`benchmarks/scaling.png` shows the steps and a straight line through the smallest and the largest.
 """
 
 import tempfile
@@ -25,7 +25,7 @@ PLOT = Path("benchmarks/scaling.png")
 
 
 def scene_shards(directory: Path, count: int = 32) -> Shards:
-    """Writes shards of generated scenes and opens them."""
+    """Write shards of generated scenes and open the training split."""
     splits = {}
     for split in ("train", "val"):
         with closing(ShardWriter(directory, split=split, classes=CLASSES)) as writer:
@@ -37,13 +37,13 @@ def scene_shards(directory: Path, count: int = 32) -> Shards:
 
 
 def loader_speed(shards: Shards, workers: int, batches: int) -> float:
-    """Returns crops a second, while the processes run: neither their start nor their end is timed."""
-    ahead = 12  # processes have started and what they made beforehand is taken
+    """Return crops per second, without the time in which processes start or end."""
+    warm_up = 12  # batches until all processes have started and prefetched batches are used up
     recipe = Recipe(
-        steps=batches + 2 * ahead, batch_size=8, crop=(512, 512), scale=(2048, 512), loader_workers=workers
+        steps=batches + 2 * warm_up, batch_size=8, crop=(512, 512), scale=(2048, 512), loader_workers=workers
     )
     stream = micro_batches(shards, recipe, 0)
-    for _ in range(ahead):
+    for _ in range(warm_up):
         next(stream)
     start = time.perf_counter()
     count = sum(len(next(stream).labels) for _ in range(batches))
@@ -93,7 +93,7 @@ def run(settings: Settings) -> Section:
 
 
 def draw(points: list[tuple[float, float]]) -> None:
-    """Draws milliseconds a step against megapixels a batch."""
+    """Plot milliseconds a step against megapixels a batch."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5, 3.5), layout="constrained")

@@ -1,4 +1,4 @@
-"""Generated street scenes in the sizes of real photographs, encoded as data sets store them."""
+"""Generated street scenes of the size of real photographs, encoded as in data sets."""
 
 import cv2
 import numpy as np
@@ -6,11 +6,11 @@ import numpy as np
 from regproxy.data.prepare import encode_label
 from regproxy.demo.scenes import draw_scene
 
-HEIGHT, WIDTH = 512, 683  # the common size of ADE20K
+HEIGHT, WIDTH = 512, 683  # pixels, the most common size in ADE20K
 
 
 def encoded_pairs(count: int) -> list[tuple[bytes, bytes]]:
-    """Returns (JPEG, PNG of train ids) pairs of 683 x 512, about 100 kB an image as ADE20K's larger ones."""
+    """Return pairs (JPEG, PNG of train ids) of 683 x 512, about 100 kB an image, as in ADE20K."""
     pairs = []
     for index in range(count):
         image, label = draw_scene(HEIGHT, WIDTH, np.random.default_rng(index))
@@ -23,6 +23,6 @@ def encoded_pairs(count: int) -> list[tuple[bytes, bytes]]:
 
 
 def prepared(pair: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
-    """Returns the pair as shards hold it: the same JPEG, the label encoded anew by the preparation."""
+    """Return a pair as stored in shards: an unchanged JPEG and a label encoded by the preparation."""
     jpeg, png = pair
     return jpeg, encode_label(cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED))

@@ -1,10 +1,10 @@
-"""A training step beside the authors' way: `python -m benchmarks.train_step`.
+"""A training step compared with the authors' method: `python -m benchmarks.train_step`.
 
-Timed: forward, loss, backward and optimiser on normalised images of 512 x 512, 150 classes; no loading.
-Plain: explicit softmax attention, painting by unfold, logits at full size, AdamW of many kernels. `float32`
-is the same arithmetic, `bf16` autocast, on CUDA with torch.compile. MFU: three times the operations of a
-forward pass (two a multiply-add) against the bf16 peak of the device. The shares are of one step of ours.
-Where bf16 is emulated, its row is a single step: slow, and no measure of bf16.
+Timed: forward pass, loss, backward pass and optimiser on normalised images of 512 x 512 with 150 classes,
+without data loading. `plain`: explicit softmax attention, painting by unfold, logits at full size, AdamW with
+many kernels. `float32`: ours in the same precision. `bf16`: ours with autocast; both with torch.compile on
+CUDA. MFU: three times the operations of a forward pass (a multiply-add is two) divided by the device's bf16
+peak. Shares: the parts of one step of ours. If bf16 is emulated, its row is a single step and says little.
 """
 
 import dataclasses
@@ -39,7 +39,7 @@ SIZE = 512
 
 
 def paper_variant(name: str) -> Variant:
-    """Returns a variant of the supplement on ADE20K, without pre-trained weights."""
+    """Return a variant of the paper's supplement on ADE20K."""
     (variant,) = (
         variant
         for variant in load_profile("paper").variants
@@ -48,14 +48,14 @@ def paper_variant(name: str) -> Variant:
     return variant
 
 
-def train_step(variant: str, name: str, batch: int, device: str, size: int = SIZE) -> Call:
-    """Returns a call that trains one step, in `plain`, `float32` or `bf16`."""
+def train_step(method: str, name: str, batch: int, device: str, size: int = SIZE) -> Call:
+    """Return a call that trains the variant `name` for one step; `method` is plain, float32 or bf16."""
     torch.manual_seed(0)
     variant = paper_variant(name)
     variant = dataclasses.replace(variant, recipe=dataclasses.replace(variant.recipe, crop=(size, size)))
     network = build(variant).to(device).train()
     model, optimizer, loss = network, build_optimizer(network, variant.recipe), upsampled_cross_entropy
-    if variant == "plain":
+    if method == "plain":
         model, loss = reference.PlainRegProxy(network), reference.cross_entropy
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6)
     elif device.startswith("cuda"):
@@ -65,7 +65,7 @@ def train_step(variant: str, name: str, batch: int, device: str, size: int = SIZ
 
     def call() -> None:
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=variant == "bf16"):
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=method == "bf16"):
             logits = model(images)
         loss(logits, labels).backward()
         optimizer.step()
@@ -74,7 +74,7 @@ def train_step(variant: str, name: str, batch: int, device: str, size: int = SIZ
 
 
 def shares(name: str, batch: int, settings: Settings) -> str:
-    """Returns how one float32 step (on CUDA bf16) of ours divides, in percent of its time."""
+    """Return the parts of one step of ours in percent of its time: float32, on CUDA bf16."""
     torch.manual_seed(0)
     variant = paper_variant(name)
     network = build(variant).to(settings.device).train()
@@ -83,30 +83,33 @@ def shares(name: str, batch: int, settings: Settings) -> str:
     labels = torch.randint(0, 150, (batch, SIZE, SIZE), dtype=torch.uint8).to(settings.device)
     rounds = []
     for _ in range(settings.rounds(8)):
-        parts: dict[str, float] = {}
+        seconds: dict[str, float] = {}
         with torch.autocast(torch.device(settings.device).type, torch.bfloat16, enabled=settings.on_cuda):
-            logits = _timed(parts, "forward", lambda: network(images), settings)
-        loss = _timed(parts, "loss", lambda logits=logits: upsampled_cross_entropy(logits, labels), settings)
-        _timed(parts, "backward", loss.backward, settings)
-        _timed(parts, "optimiser", optimizer.step, settings)
+            logits = _timed(seconds, "forward", lambda: network(images), settings)
+        loss = _timed(
+            seconds, "loss", lambda logits=logits: upsampled_cross_entropy(logits, labels), settings
+        )
+        _timed(seconds, "backward", loss.backward, settings)
+        _timed(seconds, "optimiser", optimizer.step, settings)
         optimizer.zero_grad(set_to_none=True)
-        rounds.append({part: seconds / sum(parts.values()) for part, seconds in parts.items()})
+        rounds.append({part: own / sum(seconds.values()) for part, own in seconds.items()})
     return ", ".join(f"{part} {median(turn[part] for turn in rounds):.0%}" for part in rounds[0])
 
 
 def _timed(
-    parts: dict[str, float], name: str, call: Callable[[], Tensor | None], settings: Settings
+    seconds: dict[str, float], name: str, call: Callable[[], Tensor | None], settings: Settings
 ) -> Tensor | None:
+    """Return the result of `call` and note its seconds under `name`."""
     start = time.perf_counter()
     value = call()
     if settings.on_cuda:
         torch.cuda.synchronize()
-    parts[name] = time.perf_counter() - start
+    seconds[name] = time.perf_counter() - start
     return value
 
 
 def flops_share(name: str, images_per_second: float) -> float | str:
-    """Returns the share of the device's peak (MFU), or a dash where the peak is not known."""
+    """Return the share of the device's peak (MFU), or a dash if the peak is unknown."""
     peak = next(
         (tflops for kind, tflops in PEAK_TFLOPS.items() if kind in torch.cuda.get_device_name()), None
     )
@@ -120,8 +123,8 @@ def run(settings: Settings) -> Section:
     torch.set_num_threads(2)
     batch = 16 if settings.on_cuda else 2
     for name, label in (("ti-4x4", "Ti/16 4x4"), ("s-4x4", "S/16 4x4")):
-        variants = ("plain", "float32", "bf16")
-        calls = {variant: train_step(variant, name, batch, settings.device) for variant in variants}
+        methods = ("plain", "float32", "bf16")
+        calls = {method: train_step(method, name, batch, settings.device) for method in methods}
         emulated = {} if has_bf16(settings) else {"bf16": calls.pop("bf16")}
         turns = in_turns(calls, settings.rounds(8), settings)
         if emulated:
@@ -129,24 +132,24 @@ def run(settings: Settings) -> Section:
             turns = [turn | once for turn in turns]
         calls.clear(), emulated.clear()
         memory = {
-            variant: peak_megabytes(train_step, (variant, name, batch, settings.device), settings)
-            for variant in variants
+            method: peak_megabytes(train_step, (method, name, batch, settings.device), settings)
+            for method in methods
         }
         part = shares(name, batch, settings)
-        for variant in variants:
-            speed = batch / median(turn[variant] for turn in turns)
+        for method in methods:
+            speed = batch / median(turn[method] for turn in turns)
             section.add(
                 **{
                     "network": label,
                     "batch": batch,
-                    "way": variant,
-                    "ms": milliseconds(turns, variant),
+                    "method": method,
+                    "ms": milliseconds(turns, method),
                     "images/s": speed,
-                    "faster than plain": ratio(turns, "plain", variant),
-                    "MB": memory[variant],
-                    "memory": memory[variant] / memory["plain"],
+                    "faster than plain": ratio(turns, "plain", method),
+                    "MB": memory[method],
+                    "memory": memory[method] / memory["plain"],
                     "MFU": flops_share(name, speed) if settings.on_cuda else "-",
-                    "shares": part if variant == ("bf16" if settings.on_cuda else "float32") else "",
+                    "shares": part if method == ("bf16" if settings.on_cuda else "float32") else "",
                 }
             )
     return section

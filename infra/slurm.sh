@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The paper on a Slurm cluster: a Ray cluster on the allocation's nodes, the pipeline on top. Run `make setup` and
-# fill in infra/cluster.env once, on a file system that all nodes share; then, from the root of the repository:
+# Run the paper on Slurm: start Ray on the nodes of an allocation, then the pipeline. Run `make setup` and fill in
+# infra/cluster.env once, on a file system that all nodes share. Then, in the root of the repository:
 #   sbatch infra/slurm.sh
-#   sbatch --nodes=2 --partition=a100 infra/slurm.sh     # any flag of sbatch's wins over those below
-# Five minutes before its time is up the job puts itself back into the queue, and goes on from the newest
-# checkpoints when it is let in again; so it does where Slurm pre-empts it.
+#   sbatch --nodes=2 --partition=a100 infra/slurm.sh     # flags of sbatch override those below
+# Five minutes before its time limit the job requeues itself. It resumes from the last checkpoints, also after
+# Slurm has preempted it.
 #SBATCH --job-name=regproxy
 #SBATCH --nodes=8
 #SBATCH --ntasks-per-node=1
@@ -26,26 +26,26 @@ if [[ -f infra/cluster.env ]]; then
   set +a
 fi
 export RAY_AUTH_MODE=token
-export RAY_AUTH_TOKEN="${RAY_AUTH_TOKEN:-$(openssl rand -hex 32)}" # srun hands it on in the environment
+export RAY_AUTH_TOKEN="${RAY_AUTH_TOKEN:-$(openssl rand -hex 32)}" # srun passes it to the nodes
 export PATH="$PWD/.venv/bin:$PATH"
 export RAY_USAGE_STATS_ENABLED=0
 
-stop() { # ends what runs in the background, and waits for it: the pipeline, then Ray on every node
+stop() { # end the pipeline, then Ray on every node, and wait for each
   trap '' USR1 TERM
   for process in "${pipeline:-}" "${workers:-}" "${head:-}"; do
     if [[ -n "$process" ]]; then
       kill "$process" 2>/dev/null || true
       wait "$process" 2>/dev/null || true
     fi
-    if [[ "$process" == "${pipeline:-}" ]]; then # the grid outlives make and dvc until its checkpoints are written
+    if [[ "$process" == "${pipeline:-}" ]]; then # ablate saves checkpoints after make and dvc have ended
       for lock in runs/.*.lock; do
         [[ ! -f "$lock" ]] || flock --timeout 200 "$lock" true || true
       done
     fi
   done
 }
-requeue() { # time is nearly up
-  echo "time is nearly up, back into the queue"
+requeue() {
+  echo "The time limit is near. Requeueing the job."
   stop
   trap - EXIT
   scontrol requeue "$SLURM_JOB_ID"
@@ -53,11 +53,11 @@ requeue() { # time is nearly up
 }
 trap stop EXIT
 trap requeue USR1
-trap 'echo "stopped from outside"; exit 143' TERM # Slurm requeues by itself what it pre-empts
+trap 'echo "Stopped by SIGTERM."; exit 143' TERM # Slurm itself requeues a preempted job
 
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 address="$(srun --overlap --nodes=1 --ntasks=1 --nodelist="${nodes[0]}" hostname --ip-address | awk '{print $1}')"
-port=$((20000 + SLURM_JOB_ID % 10000)) # jobs that share a head's node do not meet
+port=$((20000 + SLURM_JOB_ID % 10000)) # jobs whose heads share a node need different ports
 size=(--num-cpus="$SLURM_CPUS_PER_TASK" --num-gpus="${SLURM_GPUS_ON_NODE:-0}")
 
 srun --overlap --nodes=1 --ntasks=1 --nodelist="${nodes[0]}" \
@@ -66,7 +66,7 @@ head=$!
 for attempt in {1..60}; do
   if ray health-check --address "$address:$port" >/dev/null 2>&1; then break; fi
   if ((attempt == 60)) || ! kill -0 "$head" 2>/dev/null; then
-    echo "error: Ray's head on ${nodes[0]} does not answer at $address:$port" >&2
+    echo "error: Ray's head on ${nodes[0]} does not answer at $address:$port. Look for the cause above." >&2
     exit 1
   fi
   sleep 2
@@ -80,7 +80,7 @@ fi
 
 export RAY_ADDRESS="$address:$port"
 alive='import ray; ray.init(logging_level="ERROR"); print(sum(node["Alive"] for node in ray.nodes()))'
-for attempt in {1..60}; do # five minutes; nodes that come later are used as well
+for attempt in {1..60}; do # five minutes; Ray also uses nodes that join later
   count="$(python -c "$alive")"
   if ((count >= ${#nodes[@]})); then break; fi
   sleep 5

@@ -1,6 +1,6 @@
-"""Stage `ablate`: trains every variant with every seed that has not been trained yet.
+"""Stage `ablate`: train every variant with every seed that has not been trained yet.
 
-python -m pipelines.ablate <profile>
+python -m pipelines.ablate <profile> [--accept-source]
 """
 
 import subprocess
@@ -10,24 +10,25 @@ from pathlib import Path
 
 import torch
 
-from pipelines.cluster.display import GridDisplay
-from pipelines.cluster.session import ray_session
-from pipelines.cluster.trials import run_trials
+from pipelines.cluster.display import TrialsDisplay
+from pipelines.cluster.environment import set_ray_environment
 from pipelines.stage import profile_stage
-from pipelines.tracking.uploader import Mirror
+from pipelines.tracking.uploader import Uploader
 from regproxy.config.profile import Profile
 from regproxy.config.profile_file import load_profile
-from regproxy.errors import ConfigError
+from regproxy.errors import ConfigError, UserError
 from regproxy.model.build import build
 from regproxy.model.pretrained import ensure_weights
 from regproxy.plan.simulation import longest_first
-from regproxy.runs.shared_storage import Exchange
+from regproxy.runs.accept_source import accept_source as accept_runs
+from regproxy.runs.accept_source import count_acceptable
+from regproxy.runs.shared_storage import SharedStorage
 from regproxy.runs.trial import Trial
-from regproxy.storage.lock import alone
+from regproxy.storage.lock import profile_lock
 
 
 def all_trials(profile: Profile) -> list[Trial]:
-    """Returns the profile's trials with their absolute paths, in the order of the file."""
+    """Return the profile's trials with absolute paths, in the order of the file."""
     data, runs = Path("data/prepared").absolute(), Path("runs").absolute()
     return [
         Trial(
@@ -42,37 +43,51 @@ def all_trials(profile: Profile) -> list[Trial]:
     ]
 
 
-def ablate(profile_name: str) -> int:
-    """Trains what is missing; returns the exit status, 1 if a trial failed (the others still finish)."""
+def ablate(profile_name: str, *, accept_source: bool = False) -> int:
+    """Train what is missing; return the exit status: 1 if a trial failed (the others still finish).
+
+    With `accept_source`, keep runs that other source code trained: the user vouches for the edit.
+    """
     profile = load_profile(profile_name)
-    with alone(profile_name):
-        return ablate_alone(profile)
+    with profile_lock(profile_name):
+        return train_profile(profile, accept_source=accept_source)
 
 
-def ablate_alone(profile: Profile) -> int:
-    """Does so, while no other process does."""
+def train_profile(profile: Profile, *, accept_source: bool) -> int:
+    """Train the profile's missing trials; the caller holds the lock on its runs."""
     trials = all_trials(profile)
-    exchange = Exchange.from_environment()
-    if exchange:
-        exchange.bring_finished(trials)
+    storage = SharedStorage.from_environment()
+    if storage:
+        storage.download_finished(trials)
+        storage.download_results(profile.name)
+    if accept_source:
+        kept = accept_runs(trials, storage.locate if storage else None)
+        print(
+            f"kept: {kept.runs} runs, {kept.results} results, {kept.checkpoints} checkpoints of other sources"
+        )
+    elif num_acceptable := count_acceptable(trials):
+        print(
+            f"{num_acceptable} finished runs were trained by other source code and are trained again; to "
+            f"keep them, stop now and run `python -m pipelines.ablate {profile.name} --accept-source`"
+        )
     missing = longest_first([trial for trial in trials if trial.finished_record() is None])
     finished = len(trials) - len(missing)
     print(f"{len(trials)} trials in profile {profile.name}: {finished} finished, {len(missing)} to train")
     check_networks(missing)
     fetch_weights(missing)
     errors: dict[str, str] = {}
-    with Mirror(profile.name) as mirror:
+    with Uploader(profile.name) as mlflow:
         for trial in trials:
             if trial not in missing:
-                mirror.add_run(trial)
+                mlflow.add_run(trial)
         if missing:
-            errors = train_missing(missing, profile, finished, mirror, exchange)
+            errors = train_missing(missing, profile, finished, mlflow, storage)
     for name, error in errors.items():
         print(f"trial {name} failed: {error}", file=sys.stderr)
     if errors:
         print(
-            f"{len(errors)} of {len(trials)} trials failed (tracebacks: error.log in each run's folder); "
-            f"the others are kept, run again to go on",
+            f"{len(errors)} of {len(trials)} trials failed (tracebacks: error.log in each run folder); "
+            f"the other runs are kept, run again to retry the failed ones",
             file=sys.stderr,
         )
         return 1
@@ -81,20 +96,20 @@ def ablate_alone(profile: Profile) -> int:
 
 
 def check_networks(trials: list[Trial]) -> None:
-    """Builds every network once, without weights; raises ConfigError naming the variants that cannot be."""
+    """Build every network once, without weights; raise ConfigError naming those that fail."""
     problems = []
     for variant in {trial.variant: None for trial in trials}:
         try:
             with torch.device("meta"):
                 build(variant)
-        except ValueError as error:
+        except UserError as error:
             problems.append(f"variant {variant.name} on {variant.data.name}: {error}")
     if problems:
         raise ConfigError("nothing was trained; " + "\n".join(problems))
 
 
 def fetch_weights(trials: list[Trial]) -> None:
-    """Fetches the pre-trained weights that trials start from; raises ConfigError naming all missing."""
+    """Fetch the pre-trained weights that trials start from; raise ConfigError naming all missing ones."""
     models = {
         trial.variant.model.weights: (trial.variant.model, Path(trial.pretrained_dir)) for trial in trials
     }
@@ -102,39 +117,54 @@ def fetch_weights(trials: list[Trial]) -> None:
     for model, directory in models.values():
         try:
             ensure_weights(model, directory)
-        except ValueError as error:
+        except UserError as error:
             problems.append(str(error))
     if problems:
         raise ConfigError("nothing was trained; " + "\n".join(problems))
 
 
+class Display(TrialsDisplay):
+    """The live table; it also downloads each finished run and adds it to MLflow."""
+
+    def __init__(
+        self, trials: list[Trial], finished: int, mlflow: Uploader, storage: SharedStorage | None
+    ) -> None:
+        super().__init__(trials, already_finished=finished)
+        self.errors: dict[str, str] = {}
+        self._mlflow, self._storage = mlflow, storage
+
+    def ended(self, index: int, error: str | None, traceback: str | None) -> None:
+        trial = self._trials[index]
+        if self._storage:
+            error = self._storage.download_ended(trial, error)
+        super().ended(index, error, traceback)
+        if error:
+            self.errors[trial.name] = error
+            if traceback:
+                print(traceback, file=sys.stderr)
+        else:
+            self._mlflow.add_run(trial)
+
+
 def train_missing(
-    missing: list[Trial], profile: Profile, finished: int, mirror: Mirror, exchange: Exchange | None
+    missing: list[Trial], profile: Profile, finished: int, mlflow: Uploader, storage: SharedStorage | None
 ) -> dict[str, str]:
-    """Trains trials on the cluster under a live table; returns the errors by trial name."""
-    errors: dict[str, str] = {}
-    places = exchange.offer(missing) if exchange else missing
-    with ray_session(), GridDisplay(missing, already_finished=finished) as display:
+    """Train trials on the cluster under a live table; return the errors by trial name."""
+    set_ray_environment()
+    from pipelines.cluster.session import ray_session
+    from pipelines.cluster.trials import run_trials
 
-        def on_end(index: int, error: str | None) -> None:
-            if exchange:
-                error = exchange.bring_ended(missing[index], error)
-            display.end(index, error)
-            if error:
-                errors[missing[index].name] = error
-            else:
-                mirror.add_run(missing[index])
-
-        commit = git_commit()
-        run_trials(places, profile.resources, git_commit=commit, watch=display.update, on_end=on_end)
-    for trial in missing:  # whatever Ray may have missed, only a record counts
+    on_cluster = storage.upload_inputs(missing) if storage else missing
+    with ray_session(), Display(missing, finished, mlflow, storage) as display:
+        run_trials(on_cluster, profile.resources, git_commit=git_commit(), observer=display)
+    for trial in missing:  # only a record counts, even if Ray reported no error
         if trial.finished_record() is None:
-            errors.setdefault(trial.name, "it ended without a record")
-    return errors
+            display.errors.setdefault(trial.name, "it ended without a record")
+    return display.errors
 
 
 def git_commit() -> str | None:
-    """Returns the commit of the working tree, with -dirty if it has changes, None outside of git."""
+    """Return the commit of the working tree, with -dirty if it has changes; None outside of git."""
     command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
@@ -143,7 +173,8 @@ def git_commit() -> str | None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    return profile_stage(ablate, __doc__, arguments)
+    flags = {"accept_source": "keep runs that other source code trained; you vouch for the edit"}
+    return profile_stage(ablate, __doc__, arguments, flags=flags)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Before anything runs: are params.yaml and every profile that it names sound? `make repro` asks this first.
+"""Check params.yaml and every profile that it names. `make repro` does this before it starts.
 
 python -m pipelines.check
 """
@@ -6,45 +6,42 @@ python -m pipelines.check
 import sys
 from pathlib import Path
 
-import yaml
-
 from regproxy.config.parse import choose
 from regproxy.config.profile_file import load_profile
-from regproxy.errors import ConfigError
+from regproxy.config.yaml_file import read_yaml
+from regproxy.errors import ConfigError, UserError
 
-_EXAMPLE = "write profiles: [demo]"
+_REMEDY = "Write profiles: [demo] into it."
 
 
 def check_params(path: Path = Path("params.yaml")) -> list[str]:
-    """Loads every profile that a parameter file names and returns their names.
+    """Load every profile that a parameter file names and return their names.
 
     Raises:
-        ConfigError: the file is missing or no such list, or what `load_profile` finds wrong with a profile.
+        ConfigError: the file is missing or has no list of profiles, or a profile is invalid.
     """
     try:
-        params = yaml.safe_load(path.read_text())
+        params = read_yaml(path)
     except FileNotFoundError:
-        raise ConfigError(f"{path} is missing, {_EXAMPLE} into it") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is no YAML ({' '.join(str(error).split())}), {_EXAMPLE}") from None
+        raise ConfigError(f"{path} is missing. {_REMEDY}") from None
     if not isinstance(params, dict):
-        raise ConfigError(f"{path}: expected the key profiles, got {params!r}, {_EXAMPLE}")
+        raise ConfigError(f"{path} is invalid: expected the key profiles; got {params!r}. {_REMEDY}")
     for key in params:
         choose(key, ["profiles"], f"{path}: key")
     names = params.get("profiles")
     if not isinstance(names, list) or not names:
-        raise ConfigError(f"{path}: profiles must be a list of names, got {names!r}, {_EXAMPLE}")
+        raise ConfigError(f"{path}: profiles is invalid: expected a list of names; got {names!r}. {_REMEDY}")
     for name in names:
         load_profile(str(name))
         if names.count(name) > 1:
-            raise ConfigError(f"{path}: profile {name} is named {names.count(name)} times, name it once")
+            raise ConfigError(f"{path} lists profile {name} {names.count(name)} times: list it once")
     return names
 
 
 def main() -> int:
     try:
         check_params()
-    except ValueError as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

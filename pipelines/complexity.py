@@ -1,4 +1,4 @@
-"""Stage `complexity`: counts parameters and operations of every variant's network at the paper's sizes.
+"""Stage `complexity`: count parameters and operations of every variant's network at the paper's sizes.
 
 python -m pipelines.complexity <profile>
 """
@@ -9,12 +9,12 @@ from pathlib import Path
 from pipelines.stage import profile_stage
 from regproxy.config.profile_file import load_profile
 from regproxy.plan.complexity import IMAGE_SIZE, NUM_CLASSES, complexity
-from regproxy.runs.trial import RECORD_FORMAT
+from regproxy.runs.record import RECORD_FORMAT
 from regproxy.storage.json_file import write_json
 
 
-def count(profile_name: str) -> int:
-    """Writes complexity/<profile>.json; a variant is counted once, as it is on its first data set."""
+def count_complexity(profile_name: str) -> int:
+    """Write complexity/<profile>.json. A variant is counted once, on its first data set."""
     variants = {}
     for variant in load_profile(profile_name).variants:
         if variant.name not in variants:
@@ -27,7 +27,7 @@ def count(profile_name: str) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    return profile_stage(count, __doc__, arguments)
+    return profile_stage(count_complexity, __doc__, arguments)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Stage `demo_data`: draws the scenes of a profile that brings no data of its own.
+"""Stage `demo_data`: draw the scenes of a profile that has no real data.
 
 python -m pipelines.demo_data <profile>
 """
@@ -14,17 +14,19 @@ from regproxy.demo.layouts import write_demo
 
 
 def demo_data(profile_name: str) -> int:
-    """Writes each data set whose root lies below data/demo/<profile>, in its own format's layout."""
+    """Write each data set with a root below data/demo/<profile>, in the layout of its format."""
     profile = load_profile(profile_name)
     folder = Path("data/demo") / profile_name
-    folder.mkdir(parents=True, exist_ok=True)  # the stage's output, empty or not
-    own = [data for data in profile.datasets if Path(data.root).absolute().is_relative_to(folder.absolute())]
-    if profile.demo is None or not own:
-        note = f"Profile {profile_name} brings its own data, no scenes were drawn."
-        (folder / "README").write_text(note + "\n")  # DVC warns of an output without a file
+    folder.mkdir(parents=True, exist_ok=True)  # DVC expects the output, even if it is empty
+    generated = [
+        data for data in profile.datasets if Path(data.root).absolute().is_relative_to(folder.absolute())
+    ]
+    if profile.demo is None or not generated:
+        note = f"Profile {profile_name} uses its own data, so no scenes were drawn."
+        (folder / "README").write_text(note + "\n")  # DVC warns about an output without files
         print(note)
         return 0
-    for data in own:
+    for data in generated:
         started = time.monotonic()
         write_demo(Path(data.root), format=data.format, **dataclasses.asdict(profile.demo))
         count = profile.demo.num_train + profile.demo.num_val

@@ -1,4 +1,4 @@
-"""How a stage starts and fails: one argument, the profile; a user's error is one line and status 1."""
+"""Run one stage on a profile: parse the command line, report errors, handle signals."""
 
 import argparse
 import os
@@ -9,6 +9,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
+from regproxy.errors import UserError, file_system_errors
+
+_PARENT_POLL_INTERVAL_S = 1.0
+
 
 def profile_stage(
     stage: Callable[..., int],
@@ -17,37 +21,42 @@ def profile_stage(
     *,
     flags: Mapping[str, str] = MappingProxyType({}),
 ) -> int:
-    """Runs `stage` on the profile named on the command line and returns its exit status.
+    """Run `stage` on the profile named on the command line and return its exit status.
 
-    `flags` are switches of the stage, by name with their help; the stage takes each as a keyword.
+    A UserError becomes one line on standard error and status 1. Any other exception is a bug and shows its
+    traceback. Ctrl-C and SIGTERM end the stage with 128 plus the number of the signal.
 
-    A stage that DVC runs ends, as by SIGTERM, when DVC has been killed: nobody would take up what it makes.
+    If DVC runs the stage and is killed, the stage ends too, because no later stage would use its output.
 
-    A ValueError (ConfigError and DataError are such) is what a user can mend: its message goes to
-    standard error without a traceback. Ctrl-C and SIGTERM end it with 128 and the signal's number.
+    Args:
+        stage: is called with the profile's name, and with each flag as a keyword.
+        description: help text of the stage.
+        arguments: the command line; None for that of this process.
+        flags: help texts of the stage's switches by name.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("profile", help="the name of a file in pipelines/profiles, without .yaml")
+    parser.add_argument("profile", help="name of a file in pipelines/profiles, without .yaml")
     for name, text in flags.items():
         parser.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=text)
     options = vars(parser.parse_args(arguments))
     if "DVC_STAGE" in os.environ:
-        threading.Thread(target=_end_with_parent, name="end-with-dvc", daemon=True).start()
+        threading.Thread(target=_terminate_with_parent, name="terminate-with-dvc", daemon=True).start()
     try:
-        return stage(options.pop("profile"), **options)
-    except ValueError as error:
+        with file_system_errors():
+            return stage(options.pop("profile"), **options)
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as interrupt:
         number = signal.Signals(getattr(interrupt, "number", signal.SIGINT))
-        print(f"stopped by {number.name}: what is done is kept, run again to go on", file=sys.stderr)
+        print(f"Stopped by {number.name}. Run the command again to continue.", file=sys.stderr)
         return 128 + number
 
 
-def _end_with_parent(every_s: float = 1.0) -> None:
+def _terminate_with_parent() -> None:
     parent = os.getppid()
     while os.getppid() == parent:
-        time.sleep(every_s)
+        time.sleep(_PARENT_POLL_INTERVAL_S)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -1,15 +1,23 @@
 """Semantic segmentation by early region proxy: the paper's models, data, training and evaluation."""
 
+import importlib
 from typing import Any
 
-__all__ = ["build", "load_model"]
+__all__ = ["__version__", "build_model", "load"]
+
+_SOURCES = {
+    "build_model": ("regproxy.model.build", "build"),
+    "load": ("regproxy.runs.saved_model", "load_model"),
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Fetches the public functions when they are first used, so that `import regproxy` stays light."""
-    if name in __all__:
-        from regproxy.model.build import build
-        from regproxy.runs.saved_model import load_model
+    """Import the public functions when they are first used, so that `import regproxy` does not load torch."""
+    if name == "__version__":
+        from importlib.metadata import version
 
-        return {"build": build, "load_model": load_model}[name]
+        return version("regproxy")
+    if name in _SOURCES:
+        module, function = _SOURCES[name]
+        return getattr(importlib.import_module(module), function)
     raise AttributeError(f"module 'regproxy' has no attribute {name!r}")

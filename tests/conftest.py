@@ -17,6 +17,10 @@ from regproxy.data.prepare import prepare
 from regproxy.demo.layouts import write_demo
 from regproxy.runs.trial import Trial
 
+# Ray reads these when it is imported, in this process and in the processes that tests start.
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
 SMOKE_VARIANTS = {(variant.data.name, variant.name): variant for variant in load_profile("smoke").variants}
 
 

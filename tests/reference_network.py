@@ -1,8 +1,8 @@
-"""The network of the paper once more, in plain torch on the authors' own tensors: a slow, short reference.
+"""A slow, short reference of the paper's network in plain torch, for the authors' own tensors.
 
-It shares nothing with the package or with timm: what stands here follows from the paper, and for a hybrid's
-stem from the definition of ResNetV2 with batch-free norms. B batch, C width, K classes, H W token grid, h w
-sub-cells a token, N tokens with the prefix ones, n = 9 neighbours.
+It shares no code with the package or with timm. It follows the paper and, for a hybrid's stem, the definition
+of ResNetV2 with group norm. B batch, C width, K classes, H W token grid, h w sub-cells a token, N tokens
+including prefix tokens, n = 9 neighbours.
 """
 
 import math
@@ -17,11 +17,11 @@ OFFSETS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
 
 
 def reference_logits(weights: Mapping[str, Tensor], images: Tensor, *, tap: int) -> Tensor:
-    """Maps normalised images (B, 3, X, Y) to logits (B, K, H h, W w), in the weights' precision.
+    """Return logits (B, K, H h, W w) of normalised images (B, 3, X, Y), in the weights' precision.
 
     Args:
         weights: a released state dict.
-        tap: block whose output the affinity head reads, -1 for the tokens before the first.
+        tap: index of the block whose output the affinity head reads; -1 is the input of the first block.
     """
     part = Part(weights)
     hybrid = "backbone.patch_embed.proj.weight" in weights
@@ -49,7 +49,7 @@ def reference_logits(weights: Mapping[str, Tensor], images: Tensor, *, tap: int)
 
 
 class Part:
-    """Tensors whose names begin alike, and the layers that they may be."""
+    """The tensors whose names begin with `name`, and the layers that they can be used as."""
 
     def __init__(self, weights: Mapping[str, Tensor], name: str = "") -> None:
         self.weights, self.name = weights, name
@@ -72,7 +72,7 @@ class Part:
         return x * self.get("weight") + self.get("bias")
 
     def conv(self, x: Tensor, *, stride: int = 1) -> Tensor:
-        """A convolution of odd kernel that keeps the grid, or one that cuts it into `stride` wide cells."""
+        """Apply a convolution with an odd kernel and padding, or one with square cells of `stride` pixels."""
         weight, bias = self.get("weight"), self.get("bias") if "bias" in self else None
         padding = weight.shape[-1] // 2 if stride == 1 else 0
         groups = x.shape[1] // weight.shape[1]
@@ -91,7 +91,7 @@ class Part:
         return groups.flatten(1, 2) * self.get("weight")[:, None, None] + self.get("bias")[:, None, None]
 
     def standardised_conv(self, x: Tensor, *, stride: int = 1) -> Tensor:
-        """Each filter brought to mean 0 and variance 1; padded so that the grid is ceil(side / stride)."""
+        """Apply a convolution whose filters get mean 0 and variance 1, padded to ceil(side / stride) rows."""
         weight = self.get("weight")
         weight = weight - weight.mean((1, 2, 3), keepdim=True)
         weight = weight / (weight.square().mean((1, 2, 3), keepdim=True) + 1e-8).sqrt()
@@ -99,14 +99,14 @@ class Part:
 
 
 def pad_same(x: Tensor, kernel: int, stride: int, value: float) -> Tensor:
-    """Pads as TensorFlow's `SAME`: what is odd goes below and to the right."""
+    """Pad like TensorFlow's `SAME`: an odd row or column is added below or at the right."""
     rows, columns = (max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in x.shape[2:])
     sides = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
     return functional.pad(x, sides, value=value)
 
 
 def stem(part: Part, x: Tensor) -> Tensor:
-    """The convolutional stem of a hybrid: (B, 3, X, Y) to (B, C', X / 32, Y / 32)."""
+    """Return the output (B, C', X / 32, Y / 32) of a hybrid's convolutional stem for (B, 3, X, Y)."""
     x = part["stem.norm"].group_norm(part["stem.conv"].standardised_conv(x, stride=2)).relu()
     x = functional.max_pool2d(pad_same(x, 3, 2, -math.inf), 3, 2)
     for stage in range(4):
@@ -129,7 +129,7 @@ def bottleneck(part: Part, x: Tensor, stride: int) -> Tensor:
 
 
 def embed(part: Part, patches: Tensor) -> Tensor:
-    """Patches (B, C, H, W) to tokens (B, N, C): cls, dist if there is one, patches; then positions."""
+    """Return tokens (B, N, C) of patches (B, C, H, W): cls, dist if it exists, patches; plus positions."""
     prefix = [part.get(name) for name in ("cls_token", "dist_token") if name in part]
     position = part.get("pos_embed")
     own, spatial = position[:, : len(prefix)], position[:, len(prefix) :]
@@ -143,7 +143,7 @@ def embed(part: Part, patches: Tensor) -> Tensor:
 
 
 def block(part: Part, x: Tensor) -> Tensor:
-    """A pre-norm transformer block on (B, N, C)."""
+    """Apply a pre-norm transformer block to (B, N, C)."""
     x = x + attention(part["attn.attn"], part["ln1"].layer_norm(x))
     hidden = part["ffn.layers.0.0"].linear(part["ln2"].layer_norm(x))
     hidden = hidden * 0.5 * (1 + torch.erf(hidden / math.sqrt(2)))
@@ -163,7 +163,7 @@ def attention(part: Part, x: Tensor) -> Tensor:
 
 
 def affinity(part: Part, x: Tensor) -> Tensor:
-    """Early tokens (B, C, H, W) to probabilities (B, n, h, w, H, W); none outside the image."""
+    """Return probabilities (B, n, h, w, H, W) of early tokens (B, C, H, W); 0 outside the image."""
     x = part["0.depthwise_conv.bn"].batch_norm(part["0.depthwise_conv.conv"].conv(x)).relu()
     x = part["0.pointwise_conv.bn"].batch_norm(part["0.pointwise_conv.conv"].conv(x)).relu()
     x = part["1.conv"].conv(x)  # channel (n h + i) w + j
@@ -179,15 +179,15 @@ def affinity(part: Part, x: Tensor) -> Tensor:
 
 
 def paint(probabilities: Tensor, scores: Tensor) -> Tensor:
-    """Algorithm 1: every sub-cell's sum over the tokens around its own, one after the other."""
+    """Apply Algorithm 1: sum over the tokens around each sub-cell, one token after the other."""
     batch, _, h, w, height, width = probabilities.shape
     painted = scores.new_zeros(batch, scores.shape[1], height * h, width * w)
     for row in range(height):
         for column in range(width):
             for n, (dy, dx) in enumerate(OFFSETS):
                 if 0 <= row + dy < height and 0 <= column + dx < width:
-                    share = probabilities[:, n, :, :, row, column]  # B h w
+                    weight = probabilities[:, n, :, :, row, column]  # B h w
                     token = scores[:, :, row + dy, column + dx]  # B K
                     cell = painted[:, :, row * h : (row + 1) * h, column * w : (column + 1) * w]
-                    cell += token[:, :, None, None] * share[:, None]
+                    cell += token[:, :, None, None] * weight[:, None]
     return painted

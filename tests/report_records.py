@@ -1,4 +1,4 @@
-"""Records of a small profile for the tests of the report, and how to read what is made of them."""
+"""Write records of a small profile for the tests of the report, and read the tables made from them."""
 
 import csv
 import io
@@ -9,7 +9,7 @@ from regproxy.config.profile import Profile, Row
 from regproxy.config.profile_file import load_profile
 from regproxy.report.aggregate import Score, collect
 from regproxy.report.csv_file import csv_text
-from regproxy.report.layout import Grid
+from regproxy.report.layout import TextTable
 
 VARIANTS = {(variant.name, variant.data.name): variant for variant in load_profile("smoke").variants}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -23,9 +23,9 @@ COSTS = {
 }
 
 
-def write(root: Path, place: str, miou: float, *, run: dict | None = None, **changes: object) -> Path:
-    """Writes a result and its run record for `<data set>/<variant>/<seed>`; returns the result's file."""
-    dataset, variant, seed = place.split("/")
+def write(root: Path, name: str, miou: float, *, run: dict | None = None, **changes: object) -> Path:
+    """Write the records of the trial `<data set>/<variant>/<seed>`; return the file of the result record."""
+    dataset, variant, seed = name.split("/")
     result = {
         "format": 1,
         "run_fingerprint": "run",
@@ -46,11 +46,11 @@ def write(root: Path, place: str, miou: float, *, run: dict | None = None, **cha
         "git_commit": f"{COMMIT}-dirty",
         **(run or {}),
     }
-    result_file, run_dir = root / f"results/p/{place}.json", root / "runs/p" / place
+    result_file, run_dir = root / f"results/p/{name}.json", root / "runs/p" / name
     for path, content in ((result_file, result), (run_dir / "run.json", record)):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(content))
-    lines = [{"step": s, "loss": 2.0 / s, "learning_rate": 1e-3} for s in (2, 4, 6)]
+    lines = [{"step": step, "loss": 2.0 / step, "learning_rate": 1e-3} for step in (2, 4, 6)]
     lines.append({"step": 8, "loss": 0.2, "val_miou": miou})
     (run_dir / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return result_file
@@ -65,12 +65,12 @@ def write_seeds(root: Path, dataset: str, variant: str, mious: tuple[float, ...]
         write(root, f"{dataset}/{variant}/{seed}", miou, **changes)
 
 
-def texts(grid: Grid) -> list[list[str]]:
-    return [[entry.text for entry in line] for line in grid.lines]
+def texts(table: TextTable) -> list[list[str]]:
+    return [[entry.text for entry in line] for line in table.lines]
 
 
-def bold(grid: Grid, head: str) -> list[bool]:
-    return [entry.bold for column in grid.columns if column.head == head for entry in column.entries]
+def bold(table: TextTable, header: str) -> list[bool]:
+    return [entry.bold for column in table.columns if column.header == header for entry in column.entries]
 
 
 def rows(profile: Profile, scores: dict[tuple[str, str], Score]) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""Trainings on several workers without a cluster: plain processes that meet in a file."""
+"""Train on several workers without a cluster: plain processes that meet in a file."""
 
 import tempfile
 from pathlib import Path
@@ -10,35 +10,29 @@ from torch import distributed, multiprocessing
 from regproxy.runs.trial import Trial
 from regproxy.train.context import Context
 from regproxy.train.remote import train_anywhere
-from regproxy.train.stop import Stopped
 
 
-def train_together(trial: Trial, workers: int, *, told: int | None = None) -> list[int | None]:
-    """Trains on so many workers; the last is told to stop after `told` steps of its own.
+def train_together(trial: Trial, workers: int, *, close_after: int | None = None) -> list[int | None]:
+    """Train on several workers, which close their training at its first report at or after `close_after`.
 
-    Returns the step after which each stopped, None for one that came to the end.
+    Return the step at which each was closed, None for one that finished.
     """
     queue = multiprocessing.get_context("spawn").SimpleQueue()
-    with tempfile.TemporaryDirectory() as place:
-        arguments = (workers, trial, told, str(Path(place) / "meeting"), queue)
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = (workers, trial, close_after, str(Path(folder) / "rendezvous"), queue)
         multiprocessing.start_processes(_work, arguments, nprocs=workers, start_method="spawn")
     return [queue.get() for _ in range(workers)]
 
 
-def _work(rank: int, workers: int, trial: Trial, told: int | None, meeting: str, queue) -> None:
+def _work(rank: int, workers: int, trial: Trial, close_after: int | None, meeting: str, queue) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=workers)
-    made = 0
-
-    def stopping() -> bool:
-        nonlocal made
-        made += 1
-        return rank == workers - 1 and told is not None and made >= told
-
-    try:
-        train_anywhere(trial, Context.current(stopping=stopping))
-        queue.put(None)
-    except Stopped as stop:
-        queue.put(stop.step)
+    closed = None
+    training = train_anywhere(trial, Context.current())
+    for progress in training:
+        if close_after is not None and progress.step >= close_after:
+            closed = progress.step
+            training.close()
+    queue.put(closed)
     distributed.destroy_process_group()

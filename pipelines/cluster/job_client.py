@@ -1,4 +1,4 @@
-"""A job on the cluster at RAY_ADDRESS: the working tree goes there, its log and its end come back."""
+"""Submit a job to the cluster at RAY_ADDRESS, and follow its log to its end."""
 
 import asyncio
 import os
@@ -8,21 +8,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+from ray.job_submission import JobSubmissionClient
+
 from regproxy.errors import ConfigError
 
-_POLL_S = 1.0
-_PATIENCE_S = 900.0  # with a cluster that does not answer
+_POLL_INTERVAL_S = 1.0
+_MAX_BACKOFF_S = 30.0
+_CONNECTION_TIMEOUT_S = 900.0
 
 
 def submit(command: str, *, tree: Path, excludes: list[str], variables: dict[str, str]) -> tuple[Any, str]:
-    """Submits a command with a copy of the tree; returns the client and the job's name.
+    """Submit a command with a copy of the working tree; return the client and the job's name.
 
     Raises:
         ConfigError: the cluster cannot be reached or refuses the job.
     """
-    os.environ.setdefault("RAY_AUTH_MODE", "token" if "RAY_AUTH_TOKEN" in os.environ else "disabled")
-    from ray.job_submission import JobSubmissionClient
-
     address = os.environ["RAY_ADDRESS"]
     runtime_env = {"working_dir": str(tree), "excludes": excludes, "env_vars": variables}
     try:
@@ -31,32 +32,32 @@ def submit(command: str, *, tree: Path, excludes: list[str], variables: dict[str
     except (ConnectionError, RuntimeError, ValueError) as error:
         line = str(error).strip().splitlines()[0]
         raise ConfigError(
-            f"the cluster at RAY_ADDRESS={address} took no job ({line}); give its dashboard, such as "
+            f"the cluster at RAY_ADDRESS={address} refused the job ({line}); give its dashboard, such as "
             f"http://head:8265, and RAY_AUTH_TOKEN if it asks for one"
         ) from None
 
 
-def follow(client: Any, job: str, write: Callable[[str], None], *, patience_s: float = _PATIENCE_S) -> int:
-    """Hands on the job's log until it ends; returns its exit status, 1 for a job that ended without one.
+def follow(
+    client: Any, job: str, write: Callable[[str], None], *, timeout_s: float = _CONNECTION_TIMEOUT_S
+) -> int:
+    """Write the job's log until it ends; return its exit status, 1 if it ended without one.
 
-    A lost connection is made again, and the log goes on where it was.
+    A lost connection is retried, and the log continues where it was.
 
     Raises:
-        ConfigError: the cluster has not answered for `patience_s`; the job may go on.
+        ConfigError: the cluster has not answered for `timeout_s`; the job may continue.
     """
-    import aiohttp
-
-    shown, lost_since, pause = 0, None, _POLL_S
+    num_shown, lost_since, pause = 0, None, _POLL_INTERVAL_S  # num_shown: characters of the log
 
     async def tail() -> None:
-        nonlocal shown, lost_since, pause
-        skip = shown
-        async for text in client.tail_job_logs(job):  # from its beginning
-            lost_since, pause = None, _POLL_S
+        nonlocal num_shown, lost_since, pause
+        skip = num_shown
+        async for text in client.tail_job_logs(job):  # starts at the beginning of the log
+            lost_since, pause = None, _POLL_INTERVAL_S
             new, skip = text[skip:], max(skip - len(text), 0)
             if new:
                 write(new)
-                shown += len(new)
+                num_shown += len(new)
 
     while True:
         try:
@@ -64,19 +65,19 @@ def follow(client: Any, job: str, write: Callable[[str], None], *, patience_s: f
             info = client.get_job_info(job)
         except (OSError, RuntimeError, aiohttp.ClientError) as error:
             lost_since = lost_since or time.monotonic()
-            if time.monotonic() - lost_since >= patience_s:
+            if time.monotonic() - lost_since >= timeout_s:
                 raise ConfigError(
-                    f"the cluster has not answered for {patience_s / 60:.0f} minutes ({error}), job {job} "
-                    f"may go on: follow it with `ray job logs --follow {job}`"
+                    f"the cluster has not answered for {timeout_s / 60:.0f} minutes ({error}), job {job} "
+                    f"may still be running: follow it with `ray job logs --follow {job}`"
                 ) from None
-            print(f"no connection to the cluster ({error}), trying again", file=sys.stderr, flush=True)
+            print(f"no connection to the cluster ({error}), retrying", file=sys.stderr, flush=True)
             time.sleep(pause)
-            pause = min(2 * pause, 30.0)
+            pause = min(2 * pause, _MAX_BACKOFF_S)
             continue
-        lost_since, pause = None, _POLL_S
+        lost_since, pause = None, _POLL_INTERVAL_S
         if info.status.is_terminal():
             break
-        time.sleep(_POLL_S)
+        time.sleep(_POLL_INTERVAL_S)
     if info.status.value == "SUCCEEDED":
         return 0
     write(f"{info.message}\n")

@@ -1,6 +1,6 @@
-"""Where Ray keeps its own book-keeping, which nobody needs once the trials have ended.
+"""Where Ray writes its own files, which are not needed after the trials have ended.
 
-It lies beside the runs: on this machine, or on the storage that all nodes of the cluster reach.
+They are written to `.ray` on this machine, or on the storage that all nodes of the cluster share.
 """
 
 import shutil
@@ -10,11 +10,11 @@ from typing import Any
 from regproxy.runs.trial import Trial
 from regproxy.storage.remote import Storage, is_url
 
-_BELOW_ROOT = 5  # runs/<profile>/<data set>/<variant>/<seed>
+_RUN_DEPTH = 5  # runs/<profile>/<data set>/<variant>/<seed>
 
 
 def ray_storage(trial: Trial) -> dict[str, Any]:
-    """Returns the arguments of a RunConfig of Tune's or Train's that say where it keeps its files."""
+    """Return the arguments of Tune's or Train's RunConfig that set where Ray writes its files."""
     if not is_url(trial.run_dir):
         return {"storage_path": str(_local(trial))}
     import pyarrow.fs
@@ -25,7 +25,7 @@ def ray_storage(trial: Trial) -> dict[str, Any]:
 
 
 def clear_ray_storage(trial: Trial) -> None:
-    """Removes what an earlier grid of the profile has left."""
+    """Remove Ray's files of an earlier run of the profile."""
     if is_url(trial.run_dir):
         place = _remote(trial)
         Storage(place.url.rsplit("/", 1)[0]).remove(trial.profile)
@@ -38,4 +38,4 @@ def _local(trial: Trial) -> Path:
 
 
 def _remote(trial: Trial) -> Storage:
-    return Storage(trial.run_dir.rsplit("/", _BELOW_ROOT)[0]) / ".ray" / trial.profile
+    return Storage(trial.run_dir.rsplit("/", _RUN_DEPTH)[0]) / ".ray" / trial.profile

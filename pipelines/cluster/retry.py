@@ -1,45 +1,37 @@
-"""How often a trial's processes may die before the trial counts as failed."""
+"""The one policy that decides whether a trial is restarted after its processes died."""
 
 from collections.abc import Callable
 
-ALLOWED = 3  # deaths in a row without a newer checkpoint
+MAX_DEATHS = 3  # in a row without a newer checkpoint
 
 
-class Budget:
-    """Decides at each start of a trial whether it may start once more.
+class RetryPolicy:
+    """Decide whether a trial may be restarted after its processes died.
 
-    It counts anew whenever a trial goes on from a newer checkpoint, and leaves out what was not the trial's
-    fault: a node that died, a signal that asked the process to end. So a trial outlives any number of lost
-    spot nodes, and one that crashes at the same place again and again ends.
+    A trial fails after more than MAX_DEATHS deaths without a newer checkpoint in between. A death does not
+    count if one of the trial's nodes was lost, and a preempted trial has not died. So a trial survives any
+    number of lost spot nodes, but a trial that crashes again and again at the same step ends.
     """
 
     def __init__(self, alive_nodes: Callable[[], set[str]]) -> None:
         self._alive_nodes = alive_nodes
-        self._running: dict[int, set[str]] = {}
-        self._deaths: dict[int, list[set[str]]] = {}
-        self._resumed: dict[int, int] = {}
+        self._deaths: dict[int, list[set[str]]] = {}  # by trial: the nodes of each death
+        self._resumed_step: dict[int, int] = {}
 
-    def start(self, index: int) -> bool:
-        """Returns whether a trial may start; if it was running, it has died since."""
-        deaths = self._deaths.setdefault(index, [])
-        if index in self._running:
-            deaths.append(self._running[index])
-        if deaths:  # a node may be found dead only later, so all are looked at again
+    def record_death(self, index: int, nodes: set[str]) -> None:
+        """Record that a trial's processes on `nodes` (Ray's node ids) died."""
+        self._deaths.setdefault(index, []).append(nodes)
+
+    def record_resume(self, index: int, step: int) -> None:
+        """Record the step that a trial resumed from; a newer checkpoint than before clears its deaths."""
+        if step > self._resumed_step.get(index, 0):
+            self._resumed_step[index] = step
+            self._deaths.pop(index, None)
+
+    def may_start(self, index: int) -> bool:
+        """Return whether a trial may be started or restarted."""
+        deaths = self._deaths.get(index, [])
+        if deaths:  # Ray may notice late that a node is lost, so earlier deaths are checked again
             alive = self._alive_nodes()
             deaths[:] = [nodes for nodes in deaths if nodes <= alive]
-        self._running[index] = set()
-        return len(deaths) <= ALLOWED
-
-    def join(self, index: int, node: str) -> None:
-        """Notes a node on which the trial runs."""
-        self._running.setdefault(index, set()).add(node)
-
-    def resume(self, index: int, step: int) -> None:
-        """Notes the step from which the trial goes on."""
-        if step > self._resumed.get(index, 0):
-            self._resumed[index] = step
-            self._deaths[index] = []
-
-    def give_way(self, index: int) -> None:
-        """Notes that the trial ended its processes itself, with a checkpoint."""
-        self._running.pop(index, None)
+        return len(deaths) <= MAX_DEATHS

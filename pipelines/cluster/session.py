@@ -1,4 +1,4 @@
-"""Coming to a cluster and leaving it: the one at RAY_ADDRESS, or one of this machine alone."""
+"""Connect to the cluster at RAY_ADDRESS, or start Ray on this machine; what the cluster has room for."""
 
 import contextlib
 import gc
@@ -7,53 +7,40 @@ import os
 import socket
 from collections.abc import Iterator
 
+import ray
+
+from pipelines.cluster.environment import is_cluster, set_ray_environment
+from regproxy.config.profile import Resources
 from regproxy.errors import ConfigError
 
-_ANSWER_S = 10.0  # of a cluster, before Ray's own patience of minutes
+_CONNECT_TIMEOUT_S = 10.0  # Ray's own timeout is minutes
 
 
 @contextlib.contextmanager
 def ray_session() -> Iterator[None]:
-    """Joins the cluster at RAY_ADDRESS, or starts Ray on this machine, and leaves it at the end.
+    """Connect to the cluster at RAY_ADDRESS, or start Ray on this machine; disconnect or stop it at the end.
 
     Raises:
-        ConfigError: nobody answers at RAY_ADDRESS.
+        ConfigError: no cluster answers at RAY_ADDRESS.
     """
-    quiet = {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_DEDUP_LOGS_SKIP_REGEX": "State API may be temporarily|Reporting training result",
-        "RAY_CHDIR_TO_TRIAL_DIR": "0",
-        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-        "RAY_TRAIN_METRICS_ENABLED": "0",
-        "TUNE_DISABLE_SIGINT_HANDLER": "1",
-        "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    }
-    alone = not is_cluster()
-    if not alone:
-        _check_answers(os.environ["RAY_ADDRESS"])
-    if alone:  # nobody else can reach it, nothing will be pre-empted, and polling often costs nothing
-        quiet |= {
-            "RAY_AUTH_MODE": "disabled",
-            "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
-            "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    set_ray_environment()
+    local = {}
+    if is_cluster():
+        _check_address(os.environ["RAY_ADDRESS"])
+    else:
+        local = {
+            "address": "local",
+            "num_cpus": os.cpu_count(),
+            "object_store_memory": 200 * 2**20,
+            "include_dashboard": False,
         }
-    for name, value in quiet.items():
-        os.environ.setdefault(name, value)
-    import ray
-
-    local = {
-        "address": "local",
-        "num_cpus": os.cpu_count(),
-        "object_store_memory": 200 * 2**20,
-        "include_dashboard": False,
-    }
-    ray.init(logging_level="ERROR", log_to_driver=False, **(local if alone else {}))
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what became of each trial we tell ourselves
+    ray.init(logging_level="ERROR", log_to_driver=False, **local)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the display reports the end of each trial
     try:
         yield
     finally:
-        # Ray ends the process, with status 1, if a reference of its own is freed while it shuts down. A
-        # thread that allocates, such as the mirror's, may collect cycles that hold one: before, not during.
+        # If one of Ray's references is freed while it shuts down, Ray ends the process with status 1. Another
+        # thread may trigger the garbage collector at any time, so collect before and not during the shutdown.
         collecting = gc.isenabled()
         gc.disable()
         gc.collect()
@@ -64,13 +51,8 @@ def ray_session() -> Iterator[None]:
                 gc.enable()
 
 
-def is_cluster() -> bool:
-    """Whether RAY_ADDRESS names a cluster, whose nodes come and go."""
-    return bool(os.environ.get("RAY_ADDRESS"))
-
-
-def _check_answers(address: str) -> None:
-    """Raises ConfigError if nobody listens at a cluster's address; names such as `auto` are left to Ray."""
+def _check_address(address: str) -> None:
+    """Raise ConfigError if no process listens at an address; Ray itself resolves names like `auto`."""
     if address.startswith("http"):
         raise ConfigError(
             f"RAY_ADDRESS={address} is a dashboard, which `make job` takes; give the head's own address, "
@@ -80,9 +62,31 @@ def _check_answers(address: str) -> None:
     if not colon or not port.isdigit():
         return
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_TIMEOUT_S).close()
     except OSError as error:
         raise ConfigError(
             f"no cluster answers at RAY_ADDRESS={address} ({error}); start one there, or unset it to use "
             f"this machine alone"
         ) from None
+
+
+def check_fits(resources: Resources) -> None:
+    """Raise ConfigError if a trial does not fit on this machine; a cluster may still get more nodes."""
+    if is_cluster() or capacity(resources) >= 1:
+        return
+    total = ray.cluster_resources()
+    asked = " and ".join(f"{need:g} {kind}s" for kind, need in _needs(resources).items())
+    has = " and ".join(f"{total.get(kind, 0):g} {kind}s" for kind in _needs(resources))
+    raise ConfigError(f"a trial needs {asked} but this machine has {has}; lower workers, cpus or gpus")
+
+
+def capacity(resources: Resources) -> int:
+    """Return how many trials may run at once; on a cluster one more than fit, so that it asks for nodes."""
+    total = ray.cluster_resources()
+    holds = min(int(total.get(kind, 0) // need) for kind, need in _needs(resources).items())
+    return holds + 1 if is_cluster() else holds
+
+
+def _needs(resources: Resources) -> dict[str, float]:
+    needs = {"CPU": resources.workers * resources.cpus, "GPU": resources.workers * resources.gpus}
+    return {kind: need for kind, need in needs.items() if need}

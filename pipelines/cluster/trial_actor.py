@@ -1,151 +1,117 @@
-"""One trial on the cluster: in the Tune actor itself, or on several workers of a Ray Train run."""
+"""Tune's trainable for a trial with one worker: it trains in the Tune actor itself."""
 
-import os
+import contextlib
 import socket
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-from pipelines.cluster.ray_storage import ray_storage
-from pipelines.cluster.stop_signal import Notice, installed_notice
+import cv2
+import ray
+import torch
+from ray import tune
+
+from pipelines.cluster.ray_private import draining_nodes
+from pipelines.cluster.stop_signal import PreemptedError, PreemptionSignal
 from regproxy.config.profile import Resources
+from regproxy.data.loader import is_lost_worker
+from regproxy.errors import UserError
+from regproxy.runs.stored_run import leave_error
 from regproxy.runs.trial import Trial
-from regproxy.train.stop import Stopped
+from regproxy.train.context import Context
+from regproxy.train.progress import Training
 
-# What the actor of a trial takes that only waits for its workers: a place on the cluster's head. There it
-# outlives all other nodes, as do Ray Train's own actors, which stay with it; were they lost with a node, the
-# places of their workers on other nodes would stay taken until the grid ends.
-COORDINATION = {"node:__internal_head__": 0.001}
-
-_RESTARTS = 20  # of workers by Ray Train alone; beyond, Tune starts from its own actor on
+_POLL_INTERVAL_S = 0.2
 
 
 @dataclass(frozen=True)
 class Work:
-    """What all trials of a grid share; `train` is called as `train_guarded` is."""
+    """What all trials share; `train` is called with a trial, its `context` and `git_commit`."""
 
     trials: list[Trial]
     resources: Resources
     git_commit: str | None
-    board: Any
-    train: Callable[..., str | None]
+    coordinator: Any
+    train: Callable[..., Training]
 
 
-def trial_actor() -> type:
-    """Returns Tune's trainable. It is a class because its `step` runs in the main thread, as signals do."""
-    from ray import tune
+class TrialActor(tune.Trainable):
+    """A trial that trains in this process.
 
-    class TrialActor(tune.Trainable):
-        def setup(self, config: dict, *, work: Work) -> None:
-            self.work = work
-
-        def reset_config(self, new_config: dict) -> bool:
-            return True  # nothing is kept from one trial to the next
-
-        def step(self) -> dict:
-            index, work = self.config["index"], self.work
-            run = _train_here if work.resources.workers == 1 else _train_on_workers
-            return {"done": True, **run(work.trials[index], index, work)}
-
-    return TrialActor
-
-
-def _train_here(trial: Trial, index: int, work: Work) -> dict:
-    """Trains in this process; returns the error, None if it went well, and whether the grid has stopped it.
-
-    Raises:
-        Stopped: a signal asked this process to end; Tune takes the trial up again.
+    Each `step` returns one report of the training. Results have the keys `hosts` and `nodes` (where the trial
+    runs), `progress` and `preempted`; the last one has `done` with `error` (text or None), `traceback` or
+    `stopped`.
     """
-    import ray
 
-    stopping, refused = ray.get(work.board.start.remote(index))
-    if stopping or refused:
-        return {"error": refused, "stopped": stopping}
-    with Notice().heeded() as notice:
-        return _train(trial, index, work, notice)
+    def setup(self, config: dict, *, work: Work) -> None:
+        self.work = work
+        self.reset_config(config)
 
+    def reset_config(self, new_config: dict) -> bool:
+        self.index = new_config["index"]
+        self.training: Training | None = None
+        self.preempted = False
+        return True
 
-def _train_on_workers(trial: Trial, index: int, work: Work) -> dict:
-    """Does the same by a Ray Train run, which itself takes up again what a death or a signal has ended."""
-    # The environment of the process that calls `fit` counts, which on a cluster is not the driver's. Workers
-    # wait for their places as long as it takes; one that died is missed within a second.
-    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(24 * 3600))
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
-    os.environ.setdefault("RAY_TRAIN_METRICS_ENABLED", "0")
-    import ray
-    from ray import train as ray_train
-    from ray.train.torch import TorchTrainer
-    from ray.train.v2._internal.execution.callback import WorkerCallback
+    def step(self) -> dict:
+        if self.preempted:  # the driver knows it from the last result; this process must not be reused
+            raise PreemptedError("saved a checkpoint because this process or its node will end")
+        if self.training is None:
+            cv2.setNumThreads(1)  # trials run in parallel, so each uses one thread
+            self.preemption = PreemptionSignal()
+            self.preemption.install()
+            trial, work = self.work.trials[self.index], self.work
+            leave_error(trial, None)
+            self.training = work.train(trial, Context.current(), git_commit=work.git_commit)
+            return location()
+        try:
+            progress = next(self.training)
+        except StopIteration:
+            return self._end(error=None)
+        except Exception as error:
+            text = traceback.format_exc()
+            leave_error(self.work.trials[self.index], f"on {socket.gethostname()}\n{text}")
+            if needs_new_process(error):
+                raise
+            return self._end(error=describe(error), traceback=None if isinstance(error, UserError) else text)
+        if ray.get(self.work.coordinator.stopping.remote()):
+            self.training.close()
+            return self._end(stopped=True)
+        if is_preempted(self.preemption):
+            self.training.close()
+            self.preempted = True
+        return location() | {"progress": progress, "preempted": self.preempted}
 
-    class HeedSigterm(WorkerCallback):
-        def after_init_train_context(self) -> None:  # in the worker's main thread, training in another
-            Notice().install()
+    def cleanup(self) -> None:
+        if self.training is not None:
+            self.training.close()
 
-    resources, board = work.resources, work.board
-    per_worker = {"CPU": resources.cpus}
-    if resources.gpus:
-        per_worker["GPU"] = resources.gpus
-    trainer = TorchTrainer(
-        partial(_train_as_worker, trial, index, work),
-        scaling_config=ray_train.ScalingConfig(
-            num_workers=resources.workers, use_gpu=resources.gpus > 0, resources_per_worker=per_worker
-        ),
-        run_config=ray_train.RunConfig(
-            name=f"{trial.variant.data.name}-{trial.variant.name}-{trial.seed}-{trial.fingerprint[:12]}",
-            **ray_storage(trial),
-            failure_config=ray_train.FailureConfig(max_failures=_RESTARTS, controller_failure_limit=2),
-            logging_config=ray_train.LoggingConfig(log_level="ERROR"),
-            callbacks=[HeedSigterm()],
-        ),
-    )
-    before = ray.get(board.starts.remote(index))
-    try:
-        return trainer.fit().return_value
-    except ray_train.TrainingFailedError as error:
-        text = str(error).strip().splitlines()[-1]
-        if ray.get(board.starts.remote(index)) == before:  # it does not even come to a start
-            return {"error": text, "stopped": False}
-        raise RuntimeError(text) from None
+    def _end(self, **outcome: Any) -> dict:
+        self.training = None
+        self.preemption.uninstall()
+        return {"done": True, **outcome}
 
 
-def _train_as_worker(trial: Trial, index: int, work: Work) -> dict:
-    import ray
-    from torch import distributed
-
-    verdict = [ray.get(work.board.start.remote(index)) if distributed.get_rank() == 0 else None]
-    distributed.broadcast_object_list(verdict)  # what one worker is told all are
-    stopping, refused = verdict[0]
-    if stopping or refused:
-        return {"error": refused, "stopped": stopping}
-    try:
-        return _train(trial, index, work, installed_notice())
-    except Stopped:
-        raise
-    except Exception as error:
-        ray.get(work.board.fail.remote(index, f"{type(error).__name__}: {error}"))
-        raise
+def location() -> dict[str, list[str]]:
+    """Return where this process runs: host name and Ray's node id."""
+    return {"hosts": [socket.gethostname()], "nodes": [ray.get_runtime_context().get_node_id()]}
 
 
-def _train(trial: Trial, index: int, work: Work, notice: Notice) -> dict:
-    """Trains as one process of a trial. Raises Stopped for a notice: the trial is then taken up again."""
-    import ray
+def is_preempted(signal: PreemptionSignal) -> bool:
+    """Return whether this process received SIGTERM or its node will leave the cluster."""
+    if signal.received:
+        return True
+    with contextlib.suppress(Exception):  # a cluster that does not answer is asked again at the next report
+        return ray.get_runtime_context().get_node_id() in draining_nodes()
+    return False
 
-    board, node = work.board, ray.get_runtime_context().get_node_id()
-    board.join.remote(index, socket.gethostname(), node)
-    hooks = {
-        "report": partial(board.pin.remote, index),
-        "note": partial(board.note.remote, index),
-        "begin": partial(board.begin.remote, index),
-        "stopping": notice.given,
-    }
-    try:
-        with notice.watching(lambda: ray.get(board.told.remote(node))):
-            return {"error": work.train(trial, git_commit=work.git_commit, **hooks), "stopped": False}
-    except Stopped as stop:
-        if ray.get(board.stopping.remote()):
-            return {"error": None, "stopped": True}
-        if notice.reason == "signal":
-            board.note.remote(index, f"was told that its process or node ends; {stop}")
-            ray.get(board.give_way.remote(index))
-        raise
+
+def needs_new_process(error: Exception) -> bool:
+    """Return whether a training that failed with this error may succeed in a new process."""
+    return is_lost_worker(error) or isinstance(error, torch.AcceleratorError)
+
+
+def describe(error: Exception) -> str:
+    """Return an error in one line."""
+    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"

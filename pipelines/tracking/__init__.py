@@ -1,0 +1,18 @@
+"""Copies of the run and result records in MLflow. The records are the truth; no stage needs the copies."""
+
+import os
+from pathlib import Path
+
+SQLITE = "sqlite:///"
+
+
+def tracking_uri() -> str:
+    """Return MLFLOW_TRACKING_URI, or the URI of the SQLite file mlflow.db in the working directory."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{Path('mlflow.db').absolute()}"
+
+
+def configure_mlflow() -> None:
+    """Set MLflow's environment variables that the user has not set; call it before importing mlflow."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # a retry could create a run twice
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")  # seconds

@@ -1,182 +1,127 @@
-"""MLflow's side of the mirror; the only file that imports mlflow.
+"""Runs and scores in MLflow: an experiment per profile and data set, a run per variant, a child run per seed.
 
-Whatever is there already is found by its tag and completed, never doubled: a mirror that was killed half way
-through a run goes on with that run.
+A tag identifies each run. An interrupted upload is completed in the same run, and nothing is stored twice.
 """
 
-import contextlib
-import fcntl
 import logging
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from pipelines.tracking import SQLITE, tracking_uri
+from regproxy.errors import StorageError
 from regproxy.runs.history import read_history
+from regproxy.runs.record import original_fingerprint
 from regproxy.runs.trial import Trial
+from regproxy.storage.lock import hold_lock
 
-_TAG, _RESULT_TAG = "regproxy.fingerprint", "regproxy.result"
-_PARENT = "mlflow.parentRunId"
+_FINGERPRINT, _RESULT = "regproxy.fingerprint", "regproxy.result_fingerprint"  # tags
 _CURVES = ("loss", "learning_rate", "images_per_second", "val_miou")
-_SQLITE = "sqlite:///"
+_MAX_METRICS = 1000  # MLflow's limit for one request
 
 
-def tracking_uri() -> str:
-    """Returns MLFLOW_TRACKING_URI, or the SQLite file mlflow.db in the working directory."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{Path('mlflow.db').absolute()}"
+class MlflowStore:
+    """The experiments and runs of one profile in MLflow; for use by one thread.
 
-
-def is_file(uri: str) -> bool:
-    """Whether runs go to a file here instead of to a server."""
-    return uri.startswith(_SQLITE)
-
-
-class Store:
-    """Finds or makes experiments and runs; used by one thread only.
-
-    Processes of one machine take turns, a run at a time: none makes a run that another is making, and MLflow
-    itself fails where several make a SQLite file at once.
+    Raises:
+        StorageError: MLflow failed; in the constructor and in every method.
     """
 
     def __init__(self, profile: str) -> None:
-        for name, value in {
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # a slow server would make what is asked for twice
-            "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
-        }.items():
-            os.environ.setdefault(name, value)
-        from mlflow import MlflowClient
-
-        logging.getLogger("mlflow").setLevel(logging.WARNING)  # its first steps with a new database
-        with _turn():
-            self._client = MlflowClient(tracking_uri())
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # hides the log of database migrations
         self._profile = profile
-        self._experiments: dict[str, str] = {}
-        self._finished: dict[str, dict[str, str]] = {}  # by experiment: tag -> run id
+        with self._locked():
+            self._client = MlflowClient(tracking_uri())
 
-    def mirror_run(self, trial: Trial) -> None:
-        """Brings a finished run there: parameters, curves, record and weights."""
-        with _turn():
-            self._mirror_run(trial)
-
-    def _mirror_run(self, trial: Trial) -> None:
-        from mlflow.entities import Metric, Param
-
-        record, run_dir = trial.finished_record(), Path(trial.run_dir)
-        experiment = self._experiment(trial)
-        if record is None or trial.fingerprint in self._finished[experiment]:
-            return
-        run_id, begun = self._run(
-            experiment, trial.fingerprint, f"seed {trial.seed}", parent=self._parent(trial)
-        )
-        values = flatten({"variant": record["variant"], "seed": record["seed"]})
-        params = [Param(key.removeprefix("variant."), str(value)[:6000]) for key, value in values.items()]
-        for start in range(0, len(params), 100):  # equal ones may be written again
-            self._client.log_batch(run_id, params=params[start : start + 100])
-        steps = {key: self._steps(run_id, key) if begun else set() for key in _CURVES}
-        now = time.time_ns() // 10**6
-        metrics = [
-            Metric(key, entry[key], now, entry["step"])
-            for entry in read_history(run_dir / "metrics.jsonl")
-            for key in _CURVES
-            if key in entry and entry["step"] not in steps[key]
-        ]
-        for start in range(0, len(metrics), 1000):
-            self._client.log_batch(run_id, metrics=metrics[start : start + 1000])
-        for name in ("run.json", "model.safetensors"):
-            self._client.log_artifact(run_id, str(run_dir / name))
-        self._finish(experiment, run_id, trial.fingerprint)
-
-    def mirror_result(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Brings the scores of a run there, after the run itself."""
-        from mlflow.entities import Metric
-
-        with _turn():
-            self._mirror_run(trial)
-            run_id = self._finished[self._experiment(trial)][trial.fingerprint]
-            there = self._client.get_run(run_id).data
-            if there.tags.get(_RESULT_TAG) == result["fingerprint"]:
+    def upload(self, trial: Trial, result: dict[str, Any] | None = None) -> None:
+        """Upload a finished trial and its result record, unless MLflow has them."""
+        with self._locked():
+            record = trial.finished_record()
+            if record is None:
                 return
-            step = result.get("steps", 0)
-            scores = {
-                name: value for name, value in scores_of(result).items() if there.metrics.get(name) != value
-            }
-            now = time.time_ns() // 10**6
-            self._client.log_batch(
-                run_id, metrics=[Metric(key, value, now, step) for key, value in scores.items()]
-            )
-            self._client.set_tag(run_id, _RESULT_TAG, result["fingerprint"])
+            run = self._find_or_create_run(trial, original_fingerprint(record))
+            if run.info.status != "FINISHED":
+                self._upload_run(run.info.run_id, trial, record)
+            if result and run.data.tags.get(_RESULT) != result["fingerprint"]:
+                self._upload_result(run, result)
 
-    def _experiment(self, trial: Trial) -> str:
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold a lock: processes would create runs twice, and fail to create a SQLite file together."""
+        uri = tracking_uri()
+        path = f"{uri.removeprefix(SQLITE)}.lock" if uri.startswith(SQLITE) else "mlflow.lock"
+        try:
+            with hold_lock(Path(path)):
+                yield
+        except (MlflowException, OSError, SQLAlchemyError) as error:
+            raise StorageError(
+                f"MLflow at {uri} failed: {error}. The records are kept; once MLflow works again, "
+                f"`python -m pipelines.tracking.sync {self._profile}` uploads what is missing"
+            ) from error
+
+    def _find_or_create_run(self, trial: Trial, fingerprint: str) -> Run:
         name = f"{self._profile}/{trial.variant.data.name}"
-        if name not in self._experiments:
-            found = self._client.get_experiment_by_name(name)
-            place = None if "MLFLOW_TRACKING_URI" in os.environ else Path("mlartifacts").absolute().as_uri()
-            self._experiments[name] = (
-                found.experiment_id
-                if found
-                else self._client.create_experiment(name, artifact_location=place)
-            )
-        experiment = self._experiments[name]
-        if experiment not in self._finished:
-            runs = self._client.search_runs([experiment], f"tags.`{_TAG}` != ''", max_results=5000)
-            self._finished[experiment] = {
-                run.data.tags[_TAG]: run.info.run_id for run in runs if run.info.status == "FINISHED"
-            }
-        return experiment
+        found = self._client.get_experiment_by_name(name)
+        local = None if "MLFLOW_TRACKING_URI" in os.environ else Path("mlartifacts").absolute().as_uri()
+        experiment = found.experiment_id if found else self._client.create_experiment(name, local)
 
-    def _parent(self, trial: Trial) -> str:
-        experiment, tag = self._experiment(trial), f"variant {trial.variant.name}"
-        if tag not in self._finished[experiment]:
-            run_id, _ = self._run(experiment, tag, trial.variant.name, parent=None)
-            self._finish(experiment, run_id, tag)
-        return self._finished[experiment][tag]
+        def find_or_create(tag: str, name: str, tags: dict[str, str]) -> Run:
+            found = self._client.search_runs([experiment], f"tags.`{_FINGERPRINT}` = '{tag}'", max_results=1)
+            tags = {_FINGERPRINT: tag, **tags}
+            return found[0] if found else self._client.create_run(experiment, run_name=name, tags=tags)
 
-    def _run(self, experiment: str, tag: str, name: str, *, parent: str | None) -> tuple[str, bool]:
-        """Returns the run with this tag, made if there is none, and whether it had been begun."""
-        found = self._client.search_runs([experiment], f"tags.`{_TAG}` = '{tag}'", max_results=1)
-        if found:
-            return found[0].info.run_id, True
-        tags = {_TAG: tag, **({_PARENT: parent} if parent else {})}
-        return self._client.create_run(experiment, run_name=name, tags=tags).info.run_id, False
+        parent = find_or_create(f"variant {trial.variant.name}", trial.variant.name, {})
+        if parent.info.status != "FINISHED":
+            self._client.set_terminated(parent.info.run_id)
+        tags = {"mlflow.parentRunId": parent.info.run_id}
+        return find_or_create(fingerprint, f"seed {trial.seed}", tags)
 
-    def _finish(self, experiment: str, run_id: str, tag: str) -> None:
+    def _upload_run(self, run_id: str, trial: Trial, record: dict[str, Any]) -> None:
+        """Upload parameters, curves, record and weights, and then mark the run as finished."""
+        values = flatten({"variant": trial.variant.name, "seed": trial.seed, **record["variant"]})
+        params = [Param(key, str(value)[:6000]) for key, value in values.items() if key != "name"]
+        self._client.log_batch(run_id, params=params)
+        # MLflow ignores a point that equals a stored one, its time included: this can be repeated.
+        finished_ms = int(datetime.fromisoformat(record["finished"]).timestamp() * 1000)
+        history = read_history(Path(trial.run_dir, "metrics.jsonl"))
+        curves = ((key, entry) for entry in history for key in _CURVES if key in entry)
+        metrics = [Metric(key, entry[key], finished_ms, entry["step"]) for key, entry in curves]
+        for start in range(0, len(metrics), _MAX_METRICS):
+            self._client.log_batch(run_id, metrics=metrics[start : start + _MAX_METRICS])
+        for name in ("run.json", "model.safetensors"):
+            self._client.log_artifact(run_id, str(Path(trial.run_dir, name)))
         self._client.set_terminated(run_id)
-        self._finished[experiment][tag] = run_id
 
-    def _steps(self, run_id: str, key: str) -> set[int]:
-        return {metric.step for metric in self._client.get_metric_history(run_id, key)}
+    def _upload_result(self, run: Run, result: dict[str, Any]) -> None:
+        now_ms = time.time_ns() // 10**6
+        new = dict(scores(result).items() - run.data.metrics.items())
+        metrics = [Metric(key, value, now_ms, step=0) for key, value in new.items()]
+        self._client.log_batch(run.info.run_id, metrics=metrics)
+        self._client.set_tag(run.info.run_id, _RESULT, result["fingerprint"])
 
 
-def scores_of(result: dict[str, Any]) -> dict[str, float]:
-    """Returns the scores of a result record by the names that MLflow shows."""
-    scores = {name: result[name] for name in ("miou", "pixel_accuracy", "mean_accuracy")}
+def scores(result: dict[str, Any]) -> dict[str, float]:
+    """Return the scores of a result record by their names in MLflow; mIoU and accuracies in 0..1."""
+    multi_scale = result.get("multi_scale") or {}
+    found = {name: result.get(name) for name in ("miou", "pixel_accuracy", "mean_accuracy", "region_entropy")}
+    found["multi_scale_miou"] = multi_scale.get("miou")
     for name, value in zip(result["classes"], result["iou_per_class"], strict=True):
-        if value is not None:
-            scores[f"iou/{name}"] = value
-    if result.get("multi_scale"):
-        scores["multi_scale_miou"] = result["multi_scale"]["miou"]
-    if result.get("region_entropy") is not None:
-        scores["region_entropy"] = result["region_entropy"]
-    return scores
-
-
-@contextlib.contextmanager
-def _turn() -> Iterator[None]:
-    """Waits for this process's turn: a stage and what the stage before it left behind want the same runs."""
-    uri = tracking_uri()
-    with Path(f"{uri.removeprefix(_SQLITE)}.lock" if is_file(uri) else "mlflow.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        found[f"iou/{name}"] = value
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def flatten(mapping: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns nested mappings as one, with dotted keys."""
+    """Return nested mappings as one mapping with dotted keys: {"a": {"b": 1}} becomes {"a.b": 1}."""
     flat: dict[str, Any] = {}
     for key, value in mapping.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat

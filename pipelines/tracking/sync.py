@@ -1,38 +1,33 @@
-"""Delivers to MLflow what its mirror has not: runs and results of a profile, from their records.
+"""Upload the finished runs and results of a profile that MLflow does not have; running it again is safe.
 
 python -m pipelines.tracking.sync <profile>
 """
 
-import json
 from collections.abc import Sequence
 
 from pipelines.ablate import all_trials
-from pipelines.evaluate import result_path
 from pipelines.stage import profile_stage
-from pipelines.tracking.store import Store
-from pipelines.tracking.uploader import tracking_uri
+from pipelines.tracking import configure_mlflow, tracking_uri
 from regproxy.config.profile_file import load_profile
+from regproxy.runs.record import read_record
+from regproxy.runs.result import result_path
 
 
-def mirror(profile_name: str) -> int:
-    """Mirrors all finished runs and their results; what is there already stays as it is."""
-    trials = [
-        trial for trial in all_trials(load_profile(profile_name)) if trial.finished_record() is not None
-    ]
-    try:
-        store = Store(profile_name)
-        for trial in trials:
-            store.mirror_run(trial)
-            if result_path(trial).exists():
-                store.mirror_result(trial, json.loads(result_path(trial).read_text()))
-    except Exception as error:  # whatever MLflow raises
-        raise ValueError(f"MLflow at {tracking_uri()} failed, run again when it answers: {error}") from None
-    print(f"{len(trials)} finished runs of profile {profile_name} are on MLflow at {tracking_uri()}")
+def sync(profile_name: str) -> int:
+    """Upload all finished runs and their results; return 0, or raise StorageError if MLflow fails."""
+    configure_mlflow()
+    from pipelines.tracking.store import MlflowStore
+
+    store = MlflowStore(profile_name)
+    trials = [trial for trial in all_trials(load_profile(profile_name)) if trial.finished_record()]
+    for trial in trials:
+        store.upload(trial, read_record(result_path(trial)))
+    print(f"{len(trials)} finished runs of profile {profile_name} are in MLflow at {tracking_uri()}")
     return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    return profile_stage(mirror, __doc__, arguments)
+    return profile_stage(sync, __doc__, arguments)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,7 @@
-"""MLflow as a mirror of the records: one experiment a profile and data set, a parent run a variant, a child
-run a seed.
+"""Upload records to MLflow while a stage runs.
 
-The mirror works in a thread of its own: a slow, hung or absent server delays nothing by more than a second
-and fails nothing. Records are the truth; what was not delivered is replayed by the stage's next run, or by
-
-python -m pipelines.tracking.sync <profile>
+A slow or unreachable MLflow server delays no stage by more than a second and fails none.
+`python -m pipelines.tracking.sync demo` uploads whatever is missing; running it again is safe.
 """
 
 import os
@@ -12,79 +9,71 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
-
-from pipelines.tracking.store import Store, is_file, tracking_uri
+from pipelines.tracking import SQLITE, configure_mlflow, tracking_uri
+from regproxy.errors import StorageError
 from regproxy.runs.trial import Trial
 
-_PATIENCE_S = 0.5  # of a stage with a server; a file is here and always written to the end
+_SERVER_TIMEOUT_S = 0.5  # wait at the end of a stage; the wait for a local SQLite file has no limit
 
 
-class Mirror:
-    """Copies run and result records to MLflow in the background; a context manager.
+class Uploader:
+    """Upload run and result records in a background thread; a context manager.
 
-    What is left at its end goes to a process of its own, which nobody waits for.
+    If a server is still busy at the end of the context, a separate process uploads the rest.
     """
 
     def __init__(self, profile: str) -> None:
+        self.failed = False  # whether an upload failed; final after the context
         self._profile = profile
-        self._work: queue.Queue[Callable[[Store], None] | None] = queue.Queue()
-        self._thread = threading.Thread(target=self._serve, name="mlflow-mirror", daemon=True)
-        self._enough = threading.Event()
-        self._failed = False
+        self._uploads: queue.Queue[tuple[Trial, dict[str, Any] | None] | None] = queue.Queue()
+        self._thread = threading.Thread(target=self._upload_all, name="mlflow-upload", daemon=True)
+        self._timed_out = threading.Event()
 
-    def __enter__(self) -> "Mirror":
+    def __enter__(self) -> "Uploader":
         self._thread.start()
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._work.put(None)
-        self._thread.join(None if is_file(tracking_uri()) else _PATIENCE_S)
+        self._uploads.put(None)
+        self._thread.join(None if tracking_uri().startswith(SQLITE) else _SERVER_TIMEOUT_S)
         if not self._thread.is_alive():
             return
-        self._enough.set()  # after what it is at
+        self._timed_out.set()
+        command = ["-m", "pipelines.tracking.sync", self._profile]
         subprocess.Popen(
-            [sys.executable, "-m", "pipelines.tracking.sync", self._profile],
+            [sys.executable, *command],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
             start_new_session=True,
+            **dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL),
         )
-        _warn(f"MLflow at {tracking_uri()} is slow; {self._later()} if a process in the background does not")
+        print(
+            f"warning: MLflow at {tracking_uri()} is slow; a background process uploads the rest. "
+            f"If it fails, run `python {' '.join(command)}`",
+            file=sys.stderr,
+        )
 
     def add_run(self, trial: Trial) -> None:
-        """Mirrors a finished run: parameters, curves, weights. Does nothing for a run already there."""
-        self._work.put(lambda store: store.mirror_run(trial))
+        """Upload parameters, curves, record and weights of a finished trial, unless MLflow has them."""
+        self._uploads.put((trial, None))
 
     def add_result(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Mirrors a result record: mIoU, accuracies and the IoU of every class."""
-        self._work.put(lambda store: store.mirror_result(trial, result))
+        """Upload a finished trial with its result record: mIoU, accuracies and the IoU of every class."""
+        self._uploads.put((trial, result))
 
-    @property
-    def failed(self) -> bool:
-        """Whether something could not be delivered; final once the mirror has been left."""
-        return self._failed
+    def _upload_all(self) -> None:
+        try:
+            configure_mlflow()
+            from pipelines.tracking.store import MlflowStore  # takes seconds: here, no stage waits for it
 
-    def _serve(self) -> None:
-        store = None
-        while (job := self._work.get()) is not None and not self._enough.is_set():
-            try:
-                store = store or Store(self._profile)
-                job(store)
-            except Exception as error:  # whatever MLflow raises, the records are safe
-                self._failed = True
-                _warn(f"MLflow at {tracking_uri()} failed, records are kept, {self._later()}: {error}")
-                return
-
-    def _later(self) -> str:
-        return f"`python -m pipelines.tracking.sync {self._profile}` delivers the rest"
-
-
-def _warn(message: str) -> None:
-    console = Console(stderr=True)
-    console.print(f"warning: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+            store = None
+            while (upload := self._uploads.get()) and not self._timed_out.is_set():
+                store = store or MlflowStore(self._profile)
+                store.upload(*upload)
+        except Exception as error:
+            self.failed = True
+            if not isinstance(error, StorageError):
+                raise  # a bug: Python prints the traceback of a thread, and the stage continues
+            print(f"warning: {error}", file=sys.stderr)

@@ -1,8 +1,8 @@
-"""A trained model on a user's own images: label maps as they are trained on, and pictures to look at."""
+"""Predict label maps of a user's own images with a trained model."""
 
 import csv
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,14 @@ from PIL import Image
 from regproxy.config.variant import Variant
 from regproxy.data.pairs import palette
 from regproxy.data.prepare import decode_image
-from regproxy.errors import DataError
+from regproxy.errors import ConfigError, DataError
 from regproxy.eval.sliding import predict, predict_multi_scale
+from regproxy.model.device import named_device
 from regproxy.runs.saved_model import load_model, load_variant
+from regproxy.storage.atomic import atomic_file
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
-_CLASSES, _HEAD = "classes.csv", ("id", "class", "colour")
+_CLASSES_FILE, _CLASSES_HEAD = "classes.csv", ("id", "class", "colour")
 
 
 def predict_files(
@@ -30,137 +32,138 @@ def predict_files(
     overlay: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
-    """Predicts images with the model of a run's folder; returns what was wrong with those left out.
+    """Predict images with the model in a run folder and return one message for each image that failed.
 
-    For each image, `out` gets `<name>.png` of its size: pixels are train ids, the palette has the classes'
-    colours. `classes.csv` beside them says which is which. A photo that a turned camera took is labelled
-    upright, as it is shown. A file is whole or not there; earlier predictions are replaced, nothing else.
+    Write `<name>.png` to `out` for each image, in the image's size: pixels are train ids, the palette has the
+    colours of the classes. `classes.csv` lists ids, names and colours. A photo with an EXIF orientation is
+    labelled upright, as viewers show it. Each file is complete or absent. Earlier predictions are replaced,
+    other files never.
 
     Args:
-        run: has run.json and model.safetensors, as `ablate` and `import-official` leave them.
-        inputs: images, and folders whose images, in folders below too, keep their places below `out`.
-        out: a folder, made if need be.
+        run: folder with run.json and model.safetensors, from `ablate` or `regproxy import-official`.
+        inputs: images and folders. Images below a folder keep their relative paths below `out`.
+        out: output folder; created if it is missing.
         device: where the model runs.
-        multi_scale: average over the ratios of the variant's evaluation and their mirror images.
-        overlay: also write `<name>-overlay.jpg`, half image, half colours.
-        progress: called after every image with (images done, images in all).
+        multi_scale: average over the ratios of the variant's evaluation, each also flipped.
+        overlay: also write `<name>-overlay.jpg`, the mean of image and colours.
+        progress: called after every image with (finished images, all images).
 
     Raises:
-        ValueError: no such run or device, inputs that are missing, without images or would be written to
-            one file, `out` holds files of others by such names, or the variant has no such ratios.
+        ConfigError: the device cannot be used, or the variant has no multi-scale ratios.
+        DataError: the run or an input is missing, a folder has no images, two images have the same output
+            path, or an output path is taken by another file.
     """
     variant = load_variant(run)
     if multi_scale and not variant.evaluation.multi_scale_ratios:
-        raise ValueError(f"{run}: its profile gives evaluation no multi_scale_ratios, predict at one scale")
-    places = _places(inputs, out)
-    _check_free([*places, *(map(overlay_of, places) if overlay else ())], out)
-    model, colours = load_model(run, _device(device)), palette(variant.data)
-    out.mkdir(parents=True, exist_ok=True)
-    _write_classes(variant, colours, out / _CLASSES)
-    ask = predict_multi_scale if multi_scale else predict
-    how = {
+        raise ConfigError(f"{run}: its evaluation has no multi_scale_ratios. Predict without --multi-scale.")
+    sources = _sources(inputs, out)
+    _check_free([*sources, *(map(overlay_path, sources) if overlay else ())], out)
+    model, colours = load_model(run, named_device(device)), palette(variant.data)
+    _write_classes(variant, colours, out / _CLASSES_FILE)
+    predict_image = predict_multi_scale if multi_scale else predict
+    settings = {
         "evaluation": variant.evaluation,
         "mean": variant.recipe.image_mean,
         "std": variant.recipe.image_std,
     }
     problems = []
-    for done, (place, source) in enumerate(places.items(), start=1):
+    for done, (label_map, source) in enumerate(sources.items(), start=1):
         try:
             image = decode_image(source.read_bytes(), upright=True)
         except (OSError, DataError) as error:
             problems.append(f"{source}: {error}")
         else:
-            ids = ask(model, image, **how)
+            ids = predict_image(model, image, **settings)
             labels = Image.fromarray(ids)
             labels.putpalette(colours.tobytes())
-            place.parent.mkdir(parents=True, exist_ok=True)
-            _save(labels, place)
+            _save(labels, label_map, "PNG")
             if overlay:
-                mixed = (image.astype(np.uint16) + colours[ids]) // 2
-                _save(Image.fromarray(mixed.astype(np.uint8)), overlay_of(place))
+                blend = (image.astype(np.uint16) + colours[ids]) // 2
+                _save(Image.fromarray(blend.astype(np.uint8)), overlay_path(label_map), "JPEG")
         if progress is not None:
-            progress(done, len(places))
+            progress(done, len(sources))
     return problems
 
 
-def overlay_of(place: Path) -> Path:
-    """Returns where the picture beside a label map stands."""
-    return place.with_name(f"{place.stem}-overlay.jpg")
+def overlay_path(label_map: Path) -> Path:
+    """Return the path of the picture that belongs to a label map."""
+    return label_map.with_name(f"{label_map.stem}-overlay.jpg")
 
 
-def _places(inputs: Sequence[Path], out: Path) -> dict[Path, Path]:
-    """Returns for each label map to be written the image that it is of."""
-    places: dict[Path, Path] = {}
+def skipped_files(inputs: Sequence[Path], out: Path) -> list[Path]:
+    """Return the files in the given folders that `predict_files` does not read because of their suffix."""
+    return [
+        path
+        for folder in inputs
+        if folder.is_dir()
+        for path in _files_below(folder, out)
+        if path.suffix.lower() not in SUFFIXES
+    ]
+
+
+def _sources(inputs: Sequence[Path], out: Path) -> dict[Path, Path]:
+    """Return the image of each label map that will be written, by the path of the label map."""
+    sources: dict[Path, Path] = {}
     for given in inputs:
         if given.is_dir():
-            names = {
-                path: path.relative_to(given)
-                for path in sorted(given.rglob("*"))
-                if _is_image(path, given, out)
-            }
+            images = [path for path in _files_below(given, out) if path.suffix.lower() in SUFFIXES]
+            names = {path: path.relative_to(given) for path in images}
             if not names:
-                raise ValueError(f"{given} has no images ({', '.join(SUFFIXES)}), give another folder")
+                raise DataError(f"{given} has no images ({', '.join(SUFFIXES)}). Give another folder.")
         elif given.exists():
             names = {given: Path(given.name)}
         else:
-            raise ValueError(f"{given} is missing, give images or folders of images")
+            raise DataError(f"{given} is missing. Give images or folders of images.")
         for source, name in names.items():
-            place = out / name.with_suffix(".png")
-            if place in places and places[place] != source:
-                raise ValueError(f"{places[place]} and {source} would both be {place}, predict them apart")
-            places[place] = source
-    taken = {place.resolve() for place in places} | {overlay_of(place).resolve() for place in places}
-    for source in places.values():
-        if source.resolve() in taken:
-            raise ValueError(
-                f"{source} would be overwritten by a prediction, choose another folder than {out}"
+            label_map = out / name.with_suffix(".png")
+            other = sources.setdefault(label_map, source)
+            if other != source:
+                raise DataError(f"{other} and {source} would both be {label_map}. Predict them separately.")
+    outputs = {path.resolve() for label_map in sources for path in (label_map, overlay_path(label_map))}
+    for source in sources.values():
+        if source.resolve() in outputs:
+            raise DataError(
+                f"{source} would be overwritten by a prediction. Choose a folder other than {out}."
             )
-    return places
+    return sources
 
 
-def _is_image(path: Path, given: Path, out: Path) -> bool:
-    """Whether a file below a given folder is to be predicted: neither hidden nor an earlier prediction."""
-    wanted = path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    inside = given.resolve() in out.resolve().parents
-    return wanted and not (inside and out.resolve() in path.resolve().parents)
+def _files_below(folder: Path, out: Path, ancestors: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Yield the files below a folder, also in linked folders, except hidden ones and those below `out`."""
+    real = folder.resolve()
+    if real in ancestors or (ancestors and real == out.resolve()):
+        return
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from _files_below(path, out, (*ancestors, real))
+        else:
+            yield path
 
 
-def _check_free(places: Sequence[Path], out: Path) -> None:
-    """Raises ValueError if files stand in the way that this did not write, as `classes.csv` tells."""
-    above = next(folder for folder in (out, *out.resolve().parents) if folder.exists())
-    if not above.is_dir():
-        raise ValueError(f"{above} is a file, choose a folder for the label maps")
+def _check_free(outputs: Sequence[Path], out: Path) -> None:
+    """Raise DataError if an output path is taken, unless classes.csv shows that `out` has predictions."""
+    existing = next(folder for folder in (out, *out.resolve().parents) if folder.exists())
+    if not existing.is_dir():
+        raise DataError(f"{existing} is a file. Choose a folder for the label maps.")
     try:
-        ours = (out / _CLASSES).read_text().startswith(",".join(_HEAD))
+        has_predictions = (out / _CLASSES_FILE).read_text().startswith(",".join(_CLASSES_HEAD))
     except (FileNotFoundError, UnicodeDecodeError):
-        ours = False
-    taken = [] if ours else [place for place in (*places, out / _CLASSES) if place.exists()]
+        has_predictions = False
+    taken = [] if has_predictions else [path for path in (*outputs, out / _CLASSES_FILE) if path.exists()]
     if taken:
-        raise ValueError(f"{taken[0]} is there already and no prediction, choose another folder than {out}")
-
-
-def _device(name: str | torch.device) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(
-            f"device {name} cannot be used ({str(error).splitlines()[0]}), try cpu or cuda"
-        ) from None
-    return device
+        raise DataError(f"{taken[0]} exists and is not a prediction. Choose a folder other than {out}.")
 
 
 def _write_classes(variant: Variant, colours: np.ndarray, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", newline="") as file:
+    with atomic_file(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(_HEAD)
+        writer.writerow(_CLASSES_HEAD)
         for number, (name, colour) in enumerate(zip(variant.data.classes, colours, strict=True)):
             writer.writerow((number, name, "#{:02x}{:02x}{:02x}".format(*colour)))
-    os.replace(temporary, path)
 
 
-def _save(picture: Image.Image, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.tmp{path.suffix}")
-    picture.save(temporary)
-    os.replace(temporary, path)
+def _save(picture: Image.Image, path: Path, kind: str) -> None:
+    with atomic_file(path) as temporary:
+        picture.save(temporary, format=kind)

@@ -1,4 +1,4 @@
-"""How far long work is: a bar on a terminal, elsewhere a line now and then."""
+"""Progress of a long task: a bar on a terminal, else a line every 20 seconds."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -7,12 +7,15 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-_PLAIN_INTERVAL_S = 20.0
+_LINE_INTERVAL_S = 20.0
 
 
 @contextmanager
-def shown(name: str, things: str) -> Iterator[Callable[[int, int], None]]:
-    """Gives the callback that shows progress, to be called with how many `things` are done and are in all."""
+def progress_bar(name: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a callback `(done, total)` that shows the progress of the task called `name`.
+
+    `unit` is the plural of what is counted, such as "images".
+    """
     console = Console()
     if console.is_terminal:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -22,10 +25,10 @@ def shown(name: str, things: str) -> Iterator[Callable[[int, int], None]]:
         return
     printed = time.monotonic()
 
-    def show(done: int, total: int) -> None:
+    def print_line(done: int, total: int) -> None:
         nonlocal printed
-        if time.monotonic() - printed > _PLAIN_INTERVAL_S:
+        if time.monotonic() - printed > _LINE_INTERVAL_S:
             printed = time.monotonic()
-            print(f"{name}: {done} of {total} {things}", flush=True)
+            print(f"{name}: {done} of {total} {unit}", flush=True)
 
-    yield show
+    yield print_line

@@ -34,7 +34,7 @@ radiator=ffd600, glass=19c2c2, clock=66ff00, flag=5c00ff
 
 
 def ade20k_classes() -> tuple[tuple[str, Colour], ...]:
-    """Names and colours of the 150 classes; class i is label value i + 1 on disk."""
+    """Return names and colours of the 150 classes; class i has label value i + 1 on disk."""
     rows = (row.strip().split("=") for row in _ADE20K.split(","))
     return tuple((name, tuple(bytes.fromhex(colour))) for name, colour in rows)
 

@@ -1,4 +1,4 @@
-"""The data set formats: folder layout, class names, colours, and the meaning of each label value."""
+"""Data set formats: folder layout, class names, colours, and the meaning of each label value."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ from regproxy.config.parse import choose
 from regproxy.config.variant import IGNORE_LABEL
 from regproxy.errors import ConfigError
 
-SPLITS = ("train", "val")  # what the two splits are called wherever the folder's own name does not matter
+SPLITS = ("train", "val")  # our names of the splits; folders may be called differently
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec:
-    """What a format fixes. An image `<image_folder>/<split>/<id><suffix>` pairs with the label of that id."""
+    """What a format fixes. `<image_folder>/<split>/<id><suffix>` is the image of the label with this id."""
 
     classes: tuple[str, ...] = ()
     palette: tuple[Colour, ...] = ()
-    values: dict[int, int]  # label value on disk -> train id in `classes`, or IGNORE_LABEL
+    values: dict[int, int]  # from label value on disk to train id (index into `classes`) or IGNORE_LABEL
     splits: tuple[str, str]  # folder names of train and val
-    expected: tuple[int, int] | None = None  # images in train and val
+    expected: tuple[int, int] | None = None  # number of images in train and val
     image_folder: str = "images"
     label_folder: str = "annotations"
     image_suffixes: tuple[str, ...]
@@ -63,28 +63,30 @@ FORMATS: dict[str, DatasetSpec] = {
 
 
 def resolve_classes(format: str, classes: Sequence[str] | None, where: str) -> tuple[str, ...]:
-    """Returns the class names to train on, in the order of the train ids.
+    """Return the class names to train on, in the order of the train ids.
 
     Args:
         format: a key of FORMATS.
-        classes: names the user chose; None takes all that the format defines.
+        classes: names that the user chose, or None for all that the format defines.
         where: path of the setting for messages.
 
     Raises:
-        ConfigError: names missing, repeated, too many or unknown to the format.
+        ConfigError: names are missing, repeated, too many or unknown to the format.
     """
     official = FORMATS[choose(format, FORMATS, f"{where}.format")].classes
     if not classes:
         if classes is None and official:
             return official
         raise ConfigError(
-            f"{where}: format {format} needs classes, list the names of the train ids 0, 1, ..."
+            f"{where}.classes is missing: for format {format}, list the names of train ids 0, 1, ..."
         )
     repeated = sorted({name for name in classes if list(classes).count(name) > 1})
     if repeated:
-        raise ConfigError(f"{where}.classes: {', '.join(repeated)} repeated, each name may stand once")
+        raise ConfigError(f"{where}.classes repeats {', '.join(repeated)}: write each name once")
     if len(classes) > IGNORE_LABEL:
-        raise ConfigError(f"{where}.classes: {len(classes)} names, at most {IGNORE_LABEL} fit an 8-bit label")
+        raise ConfigError(
+            f"{where}.classes is invalid: expected at most {IGNORE_LABEL} names; got {len(classes)}"
+        )
     if official:
         for name in classes:
             choose(name, official, f"{where}.classes")

@@ -1,4 +1,4 @@
-"""Mappings to frozen dataclasses, strictly: an unknown key or a wrong type is an error, never a default."""
+"""Convert mappings to frozen dataclasses. An unknown key or a wrong type is an error."""
 
 import dataclasses
 import difflib
@@ -12,7 +12,10 @@ from regproxy.errors import ConfigError
 
 
 def choose(name: object, allowed: typing.Iterable[str], what: str) -> str:
-    """Returns `name` if it is one of `allowed`; raises ConfigError naming the nearest allowed one."""
+    """Return `name` if it is one of `allowed`, else raise ConfigError with the most similar allowed name.
+
+    `what` begins the message, such as "profile" or "demo.yaml: recipe.schedule".
+    """
     allowed = list(allowed)
     if name in allowed:
         return str(name)
@@ -21,40 +24,45 @@ def choose(name: object, allowed: typing.Iterable[str], what: str) -> str:
     raise ConfigError(f"{what}: {name!r} is not known, allowed are {', '.join(allowed)}{hint}")
 
 
-def parse(cls: type, mapping: object, where: str) -> Any:
-    """Builds the dataclass `cls` from a mapping, checking every key and type recursively.
+def parse(cls: type, mapping: object, where: str, **given: Any) -> Any:
+    """Return an instance of the dataclass `cls`, after a recursive check of every key and type.
 
     Args:
-        cls: a dataclass; fields without a default must be present in the mapping.
-        mapping: what YAML or JSON gave.
+        cls: a dataclass. Fields without a default must be in the mapping.
+        mapping: content of a YAML or JSON file.
         where: path of the mapping for messages, such as "demo.yaml: recipe".
+        given: values of fields that the mapping may not contain.
 
     Raises:
-        ConfigError: unknown key, missing key or wrong type, naming the key and what is allowed.
+        ConfigError: unknown key, missing key or wrong type. The message names the key and what is allowed.
     """
     if not isinstance(mapping, Mapping):
-        raise ConfigError(f"{where}: expected a mapping of {cls.__name__} keys, got {mapping!r}")
+        raise ConfigError(f"{where} is invalid: expected a mapping of {cls.__name__} keys; got {mapping!r}")
     hints = typing.get_type_hints(cls)
-    fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
+    fields = {f.name: f for f in dataclasses.fields(cls) if f.init and f.name not in given}
     for key in mapping:
         choose(key, fields, f"{where}: key")
-    required = [
+    unset = dataclasses.MISSING
+    missing = [
         name
         for name, field in fields.items()
-        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if field.default is unset and field.default_factory is unset and name not in mapping
     ]
-    missing = [name for name in required if name not in mapping]
     if missing:
-        raise ConfigError(f"{where}: missing {', '.join(missing)}; every {cls.__name__} needs it")
+        raise ConfigError(f"{where} is incomplete: add the keys {', '.join(missing)}")
     values = {key: convert(hints[key], value, f"{where}.{key}") for key, value in mapping.items()}
     try:
-        return cls(**values)
+        return cls(**values, **given)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
 
 
 def convert(hint: Any, value: object, where: str) -> Any:
-    """Checks `value` against a type hint and returns it in the hint's own type (lists become tuples)."""
+    """Return `value` in the type of a type hint: lists become tuples, mappings become dataclasses.
+
+    Raises:
+        ConfigError: the value does not have this type.
+    """
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
         return value
@@ -76,17 +84,17 @@ def convert(hint: Any, value: object, where: str) -> Any:
 
 def _convert_mapping(hint: Any, value: object, where: str) -> dict:
     if not isinstance(value, Mapping):
-        raise ConfigError(f"{where}: expected a mapping, got {value!r}")
+        raise ConfigError(f"{where} is invalid: expected a mapping; got {value!r}")
     return {str(key): convert(hint, item, f"{where}.{key}") for key, item in value.items()}
 
 
 def _convert_tuple(arguments: tuple, value: object, where: str) -> tuple:
     if not isinstance(value, (list, tuple)):
-        raise ConfigError(f"{where}: expected a list, got {value!r}")
+        raise ConfigError(f"{where} is invalid: expected a list; got {value!r}")
     if arguments[-1] is Ellipsis:
         arguments = (arguments[0],) * len(value)
     if len(value) != len(arguments):
-        raise ConfigError(f"{where}: expected {len(arguments)} values, got {value!r}")
+        raise ConfigError(f"{where} is invalid: expected {len(arguments)} values; got {value!r}")
     pairs = enumerate(zip(arguments, value, strict=True))
     return tuple(convert(hint, item, f"{where}[{index}]") for index, (hint, item) in pairs)
 
@@ -95,20 +103,27 @@ def _convert_scalar(hint: type, value: object, where: str) -> Any:
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint:
-        hint_text = ", write it as 6.0e-5" if hint is float and isinstance(value, str) else ""
+        remedy = ". Write it as 6.0e-5." if hint is float and isinstance(value, str) else ""
         got = f"{type(value).__name__} {value!r}"
-        raise ConfigError(f"{where}: expected {hint.__name__}, got {got}{hint_text}")
+        raise ConfigError(f"{where} is invalid: expected {hint.__name__}; got {got}{remedy}")
     return value
 
 
-def check_range(config: Any, *names: str, low: float, high: float = math.inf) -> None:
-    """Raises ConfigError unless the named fields, numbers, None or tuples of numbers, lie in a range."""
+def check_range(config: Any, *names: str, low: float, high: float = math.inf, above: bool = False) -> None:
+    """Raise ConfigError unless every number in the named fields of a dataclass is in [low, high].
+
+    A field is a number, a tuple of numbers or None. NaN and infinity are never allowed.
+    With `above`, the interval is (low, high].
+    """
     for name in names:
         value = getattr(config, name)
         numbers = value if isinstance(value, tuple) else (value,)
-        if not all(
-            low <= number <= high and abs(number) < math.inf for number in numbers if number is not None
-        ):
-            shown = list(value) if isinstance(value, tuple) else value
-            allowed = f"{low} or more" if high == math.inf else f"between {low} and {high}"
-            raise ConfigError(f"{name} {shown} is not allowed, it must be {allowed}")
+        for number in numbers:
+            if number is None:
+                continue
+            inside = low < number <= high if above else low <= number <= high
+            if not inside or math.isinf(number):
+                expected = f"more than {low}" if above else f"at least {low}"
+                expected += f" and at most {high}" if high < math.inf else ""
+                got = list(value) if isinstance(value, tuple) else value
+                raise ConfigError(f"{name} is invalid: expected {expected}; got {got}")

@@ -1,19 +1,16 @@
-"""Profiles: YAML files that declare data sets, variants, seeds and tables; here the values they resolve to.
-
-profile_file.py reads them.
-"""
+"""A resolved profile: data sets, variants, seeds, tables and resources. profile_file.py reads it."""
 
 from dataclasses import dataclass, field
 from typing import Literal
 
-from regproxy.config.parse import check_range
+from regproxy.config.parse import check_range, choose
 from regproxy.config.variant import Backbone, DataConfig, Variant
 from regproxy.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What one trial takes: workers (processes of one training) and CPUs and GPUs for each."""
+    """What one trial needs: its workers (the processes of one training), and the CPUs and GPUs of each."""
 
     workers: int = 1
     cpus: int = 1
@@ -23,10 +20,19 @@ class Resources:
         check_range(self, "workers", "cpus", low=1)
         check_range(self, "gpus", low=0)
 
+    def check_batch(self, variant: Variant, where: str) -> None:
+        """Raise ConfigError unless the workers and their micro-batches divide a variant's batch size."""
+        recipe = variant.recipe
+        if recipe.batch_size % (self.workers * recipe.grad_accum_steps):
+            raise ConfigError(
+                f"{where}: {self.workers} workers with grad_accum_steps {recipe.grad_accum_steps} do not "
+                f"divide batch_size {recipe.batch_size} of variant {variant.name}. Choose a divisor."
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """Generated scenes: images a split in each data set's folder layout (see data/demo.py)."""
+    """Generated scenes: the number of images in each split and their height in pixels (see `demo/`)."""
 
     num_train: int
     num_val: int
@@ -36,9 +42,10 @@ class Demo:
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """A named backbone with the block each data set taps (paper, supplement and released configs).
+    """A named backbone, and the tap of each data set (paper, supplement and released configurations).
 
-    `weights` names timm's weights by kind of pre-training, `pretrain` the kind that variants start from.
+    `weights` maps a kind of pre-training to the name of timm's weights. `pretrain` is the kind that a variant
+    starts from by default.
     """
 
     backbone: Backbone
@@ -49,11 +56,11 @@ class Architecture:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of a table: what its label columns say, and the variant whose scores it shows.
+    """One row of a table: its labels, and the variant whose scores it shows.
 
-    A row without a variant says what it `needs` to be run. Rows of one `group` are compared with each other.
-    `published` is the paper's mIoU in percent by data set; `gflops` and `params` are as printed there, in
-    10^9 and 10^6, with a leading + for an increment over the last row without one.
+    A row has either a variant, or in `needs` the reason why it cannot be run. Rows of one `group` are
+    compared with each other. `published` is the paper's mIoU in percent by data set. `gflops` (10^9) and
+    `params` (10^6) are as the paper prints them; a leading + is an increment over the last row without one.
     """
 
     label: tuple[str, ...]
@@ -66,12 +73,12 @@ class Row:
 
     def __post_init__(self) -> None:
         if (self.variant is None) == (self.needs is None):
-            raise ConfigError(f"row {' '.join(self.label)!r} must say either its variant or what it needs")
+            raise ConfigError(f"row {' '.join(self.label)!r} is invalid: give either variant or needs")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table of the report: `columns` head the labels; `complexity` adds GFLOPs and parameters."""
+    """A table of the report. `columns` are the heads of the labels; `complexity` adds GFLOPs, parameters."""
 
     name: str
     title: str
@@ -80,10 +87,18 @@ class Table:
     complexity: bool = False
     metric: Literal["miou", "multi_scale_miou"] = "miou"
 
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row.label) != len(self.columns):
+                raise ConfigError(
+                    f"row {list(row.label)} is invalid: give one label for each of the columns "
+                    f"{list(self.columns)}"
+                )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trend:
-    """A finding of the paper that medians can show: variant `better` lies above variant `than`."""
+    """A finding of the paper: the median mIoU of variant `better` is above that of variant `than`."""
 
     claim: str
     better: str
@@ -92,7 +107,7 @@ class Trend:
 
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
-    """Which variants the qualitative pictures compare, and how many images they show a data set."""
+    """The variants that the qualitative pictures compare, and the number of images of each data set."""
 
     variants: tuple[str, ...]
     num_images: int = 2
@@ -103,7 +118,7 @@ class Pictures:
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """A resolved profile; `variants` holds every variant on every data set it runs on."""
+    """A resolved profile. `variants` has one entry for each variant and data set it is trained on."""
 
     name: str
     seeds: tuple[int, ...]
@@ -118,5 +133,24 @@ class Profile:
     pretrained_dir: str
 
     def trials(self) -> list[tuple[Variant, int]]:
-        """Every variant with every seed, in the order of the file, seeds innermost."""
+        """Return every variant with every seed, in the order of the file; the seed is the inner loop."""
         return [(variant, seed) for variant in self.variants for seed in self.seeds]
+
+    def check(self, where: str) -> None:
+        """Raise ConfigError unless all named variants and data sets exist and workers divide the batches."""
+        variants = {variant.name for variant in self.variants}
+        datasets = {data.name for data in self.datasets}
+        for table in self.tables:
+            for row in table.rows:
+                row_text = f"{where}: tables.{table.name}, row {' '.join(row.label)!r}"
+                if row.variant is not None:
+                    choose(row.variant, variants, f"{row_text}: variant")
+                for dataset in row.published:
+                    choose(dataset, datasets, f"{row_text}: published")
+        for trend in self.trends:
+            for variant in (trend.better, trend.than):
+                choose(variant, variants, f"{where}: trend {trend.claim!r}: variant")
+        for variant in self.pictures.variants if self.pictures else ():
+            choose(variant, variants, f"{where}: pictures.variants")
+        for variant in self.variants:
+            self.resources.check_batch(variant, where)

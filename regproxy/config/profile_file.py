@@ -1,26 +1,33 @@
-"""Reads a profile's YAML file, checks every key and resolves it to a `Profile`.
+"""Read a profile's YAML file, check every key and resolve it to a `Profile`.
 
-A recipe (or evaluation) is resolved in layers, later ones winning: profile, data set, variant, variant on a
-data set (`by_dataset`).
+A recipe and an evaluation are merged from four layers. A later layer overrides an earlier one: profile, data
+set, variant, variant on one data set (`by_dataset`).
 """
 
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
-
-import yaml
+from typing import Any
 
 from regproxy.config.formats import FORMATS, resolve_classes
 from regproxy.config.parse import check_range, choose, parse
-from regproxy.config.profile import Architecture, Demo, Pictures, Profile, Resources, Row, Table, Trend
+from regproxy.config.profile import Architecture, Demo, Pictures, Profile, Resources, Table, Trend
 from regproxy.config.variant import DataConfig, Evaluation, ModelConfig, Recipe, Variant
+from regproxy.config.yaml_file import read_yaml
 from regproxy.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
-class _DatasetEntry:
-    """A data set as the file writes it; `classes` may be left out where the format defines them."""
+class _Overrides:
+    """Keys of `Recipe` and `Evaluation` that one layer sets. They are checked after the layers are merged."""
+
+    recipe: dict[str, Any] = field(default_factory=dict)
+    evaluation: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _DatasetEntry(_Overrides):
+    """A data set in the file; classes and splits have the defaults of the format."""
 
     format: str
     root: str
@@ -29,55 +36,25 @@ class _DatasetEntry:
     train_split: str | None = None
     val_split: str | None = None
     allow_partial: bool = False
-    recipe: dict[str, Any] = field(default_factory=dict)
-    evaluation: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Override:
-    """What a variant changes on one data set alone."""
-
-    recipe: dict[str, Any] = field(default_factory=dict)
-    evaluation: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _VariantEntry:
-    """A variant as the file writes it; what it says of its model goes into `ModelConfig`."""
+class _VariantEntry(_Overrides):
+    """A variant in the file, without the keys of `ModelConfig` that are written next to these."""
 
     datasets: tuple[str, ...] | None = None
-    recipe: dict[str, Any] = field(default_factory=dict)
-    evaluation: dict[str, Any] = field(default_factory=dict)
-    by_dataset: dict[str, _Override] = field(default_factory=dict)
+    by_dataset: dict[str, _Overrides] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _TableEntry:
-    title: str
-    rows: tuple[Row, ...]
-    columns: tuple[str, ...] = ("",)
-    complexity: bool = False
-    metric: Literal["miou", "multi_scale_miou"] = "miou"
-
-    def __post_init__(self) -> None:
-        wrong = [row.label for row in self.rows if len(row.label) != len(self.columns)]
-        if wrong:
-            raise ConfigError(
-                f"row {list(wrong[0])} must have one label for each of the columns {list(self.columns)}"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _File:
-    """A profile as the file writes it; sections of recipe and evaluation are checked once merged."""
+class _File(_Overrides):
+    """A profile file."""
 
     seeds: tuple[int, ...]
     architectures: dict[str, Architecture]
     datasets: dict[str, _DatasetEntry]
     variants: dict[str, dict[str, Any]]
-    recipe: dict[str, Any] = field(default_factory=dict)
-    evaluation: dict[str, Any] = field(default_factory=dict)
-    tables: dict[str, _TableEntry] = field(default_factory=dict)
+    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
     trends: tuple[Trend, ...] = ()
     notes: tuple[str, ...] = ()
     pictures: Pictures | None = None
@@ -91,45 +68,49 @@ class _File:
             raise ConfigError(f"{' and '.join(empty)} must not be empty")
         check_range(self, "seeds", low=0)
         if len(set(self.seeds)) != len(self.seeds):
-            raise ConfigError(f"seeds {list(self.seeds)} repeat, each may stand once")
+            raise ConfigError(f"seeds {list(self.seeds)} repeat: write each once")
 
 
 def profile_path(name: str) -> Path:
-    """Where the profile called `name` lies, from the repository's root."""
+    """Return the path of the profile called `name`, relative to the repository's root."""
     return Path("pipelines/profiles") / f"{name}.yaml"
 
 
 def load_profile(name: str) -> Profile:
-    """Reads and resolves `pipelines/profiles/<name>.yaml`.
+    """Read and resolve `pipelines/profiles/<name>.yaml` below the working directory.
 
     Raises:
-        ConfigError: no such profile, no YAML, unknown key, wrong type or impossible combination.
+        ConfigError: the file is missing or not YAML, or has an unknown key, a wrong type or values that do
+            not fit together.
     """
     path = profile_path(name)
     if not path.exists():
-        known = sorted(file.stem for file in path.parent.glob("*.yaml"))
+        folder = path.parent.absolute()
+        known = sorted(file.stem for file in folder.glob("*.yaml"))
+        if not known:
+            raise ConfigError(f"{folder} has no profiles: run the command in the repository's root folder")
         choose(name, known, "profile")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no YAML, correct it: {' '.join(str(error).split())}") from None
-    return resolve(name, content)
+    return resolve_profile(name, read_yaml(path))
 
 
-def resolve(name: str, content: object) -> Profile:
-    """Resolves the content of a profile file; see `load_profile`."""
+def resolve_profile(name: str, content: object) -> Profile:
+    """Return the profile that a file's content describes.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type or values that do not fit together.
+    """
     where = f"{name}.yaml"
     file: _File = parse(_File, content, where)
-    entries = file.datasets
-    datasets = {key: _dataset(key, entry, f"{where}: datasets.{key}") for key, entry in entries.items()}
+    datasets = {
+        key: _data_config(key, entry, f"{where}: datasets.{key}") for key, entry in file.datasets.items()
+    }
     profile = Profile(
         name=name,
         seeds=file.seeds,
         datasets=tuple(datasets.values()),
         variants=_variants(file, datasets, where),
         tables=tuple(
-            Table(name=key, **{part.name: getattr(table, part.name) for part in dataclasses.fields(table)})
-            for key, table in file.tables.items()
+            parse(Table, table, f"{where}.tables.{key}", name=key) for key, table in file.tables.items()
         ),
         trends=file.trends,
         notes=file.notes,
@@ -138,11 +119,11 @@ def resolve(name: str, content: object) -> Profile:
         demo=file.demo,
         pretrained_dir=file.pretrained_dir,
     )
-    _check_references(profile, where)
+    profile.check(where)
     return profile
 
 
-def _dataset(name: str, entry: _DatasetEntry, where: str) -> DataConfig:
+def _data_config(name: str, entry: _DatasetEntry, where: str) -> DataConfig:
     choose(entry.format, FORMATS, f"{where}.format")
     train_split, val_split = FORMATS[entry.format].splits
     return DataConfig(
@@ -158,23 +139,21 @@ def _dataset(name: str, entry: _DatasetEntry, where: str) -> DataConfig:
 
 
 def _variants(file: _File, datasets: dict[str, DataConfig], where: str) -> tuple[Variant, ...]:
-    """Resolves every variant on every data set that it runs on, data set by data set."""
-    own = {part.name for part in dataclasses.fields(_VariantEntry)}
-    entries = {
-        name: parse(
-            _VariantEntry, {k: v for k, v in content.items() if k in own}, f"{where}: variants.{name}"
-        )
-        for name, content in file.variants.items()
-    }
-    for name, entry in entries.items():
+    """Return every variant on every data set that it is trained on; the data set is the outer loop."""
+    entry_keys = {entry_field.name for entry_field in dataclasses.fields(_VariantEntry)}
+    entries: dict[str, _VariantEntry] = {}
+    models: dict[str, dict[str, Any]] = {}
+    for name, content in file.variants.items():
+        place = f"{where}: variants.{name}"
+        models[name] = {k: v for k, v in content.items() if k not in entry_keys}
+        entry = parse(_VariantEntry, {k: v for k, v in content.items() if k in entry_keys}, place)
         for dataset in entry.datasets or ():
-            choose(dataset, datasets, f"{where}: variants.{name}.datasets")
+            choose(dataset, datasets, f"{place}.datasets")
         for dataset in entry.by_dataset:
-            choose(dataset, entry.datasets or datasets, f"{where}: variants.{name}.by_dataset")
+            choose(dataset, entry.datasets or datasets, f"{place}.by_dataset")
+        entries[name] = entry
     return tuple(
-        _variant(
-            name, {k: v for k, v in file.variants[name].items() if k not in own}, entry, data, file, where
-        )
+        _variant(name, models[name], entry, data, file, f"{where}: variants.{name}")
         for data in datasets.values()
         for name, entry in entries.items()
         if entry.datasets is None or data.name in entry.datasets
@@ -184,58 +163,32 @@ def _variants(file: _File, datasets: dict[str, DataConfig], where: str) -> tuple
 def _variant(
     name: str, model: dict[str, Any], entry: _VariantEntry, data: DataConfig, file: _File, where: str
 ) -> Variant:
-    where = f"{where}: variants.{name}"
-    architecture = file.architectures[choose(model.get("arch"), file.architectures, f"{where}.arch")]
-    if "backbone" in model:
-        raise ConfigError(f"{where}.backbone: a variant takes that of its arch, write another architecture")
-    model["backbone"] = dataclasses.asdict(architecture.backbone)
-    if model.get("head") == "regproxy":
-        model.setdefault("conv", "depthwise")
-        if "tap" not in model and data.name in architecture.taps:
-            model["tap"] = architecture.taps[data.name]
-    pretrain = model.setdefault("pretrain", architecture.pretrain)
-    kind = choose(pretrain, ("none", "file", *architecture.weights), f"{where} on {model['arch']}: pretrain")
-    if kind in architecture.weights:
-        model.setdefault("weights", architecture.weights[kind])
-    layers = {
-        section: {
-            key: value
-            for layer in (file, file.datasets[data.name], entry, entry.by_dataset.get(data.name, _Override()))
-            for key, value in getattr(layer, section).items()
-        }
-        for section in ("recipe", "evaluation")
-    }
-    parts = {
-        "model": parse(ModelConfig, model, where),
-        "recipe": parse(Recipe, layers["recipe"], f"{where} on {data.name}: recipe"),
-        "evaluation": parse(Evaluation, layers["evaluation"], f"{where} on {data.name}: evaluation"),
+    layers = (file, file.datasets[data.name], entry, entry.by_dataset.get(data.name, _Overrides()))
+    recipe = {key: value for layer in layers for key, value in layer.recipe.items()}
+    evaluation = {key: value for layer in layers for key, value in layer.evaluation.items()}
+    sections = {
+        "model": parse(ModelConfig, _complete_model(model, data, file, where), where),
+        "recipe": parse(Recipe, recipe, f"{where} on {data.name}: recipe"),
+        "evaluation": parse(Evaluation, evaluation, f"{where} on {data.name}: evaluation"),
     }
     try:
-        return Variant(name=name, data=data, **parts)
+        return Variant(name=name, data=data, **sections)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
 
 
-def _check_references(profile: Profile, where: str) -> None:
-    variants = {variant.name for variant in profile.variants}
-    datasets = {data.name for data in profile.datasets}
-    for table in profile.tables:
-        for row in table.rows:
-            place = f"{where}: tables.{table.name}, row {' '.join(row.label)!r}"
-            if row.variant is not None:
-                choose(row.variant, variants, f"{place}: variant")
-            for dataset in row.published:
-                choose(dataset, datasets, f"{place}: published")
-    for trend in profile.trends:
-        for variant in (trend.better, trend.than):
-            choose(variant, variants, f"{where}: trend {trend.claim!r}: variant")
-    for variant in profile.pictures.variants if profile.pictures else ():
-        choose(variant, variants, f"{where}: pictures.variants")
-    workers = profile.resources.workers
-    for variant in profile.variants:
-        share = workers * variant.recipe.grad_accum_steps
-        if variant.recipe.batch_size % share:
-            raise ConfigError(
-                f"{where}: {workers} workers with grad_accum_steps {variant.recipe.grad_accum_steps} do not "
-                f"divide batch_size {variant.recipe.batch_size} of variant {variant.name}, choose a divisor"
-            )
+def _complete_model(model: dict[str, Any], data: DataConfig, file: _File, where: str) -> dict[str, Any]:
+    """Return a variant's model keys, completed from its architecture: backbone, tap, weights, defaults."""
+    architecture = file.architectures[choose(model.get("arch"), file.architectures, f"{where}.arch")]
+    if "backbone" in model:
+        raise ConfigError(f"{where}.backbone is not a key of a variant: write another architecture")
+    completed = {**model, "backbone": dataclasses.asdict(architecture.backbone)}
+    if model.get("head") == "regproxy":
+        completed.setdefault("conv", "depthwise")
+        if data.name in architecture.taps:
+            completed.setdefault("tap", architecture.taps[data.name])
+    pretrain = completed.setdefault("pretrain", architecture.pretrain)
+    choose(pretrain, ("none", "file", *architecture.weights), f"{where} on {model['arch']}: pretrain")
+    if pretrain in architecture.weights:
+        completed.setdefault("weights", architecture.weights[pretrain])
+    return completed

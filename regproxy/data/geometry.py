@@ -1,12 +1,12 @@
-"""Sizes of rescaled images: the one rule that training and evaluation share."""
+"""Sizes of rescaled images; training and evaluation use the same rule."""
 
 
 def rescaled_size(size: tuple[int, int], scale: tuple[int, int]) -> tuple[int, int]:
-    """Returns (H, W) after rescaling `size` into `scale`, keeping the aspect ratio; 1 or more each.
+    """Return the largest (H, W) within `scale` that keeps the aspect ratio of `size`; each is at least 1.
 
     Args:
-        size: (H, W) of the image.
-        scale: (long, short): neither may be exceeded by the image's longer and shorter side.
+        size: (H, W) of the image in pixels.
+        scale: (long, short), the largest allowed longer and shorter side in pixels.
     """
     factor = min(max(scale) / max(size), min(scale) / min(size))
     height, width = (max(int(side * factor + 0.5), 1) for side in size)

@@ -1,4 +1,4 @@
-"""Find the image and label pairs of a data set on disk, and translate label values to train ids."""
+"""Find the pairs of image and label of a data set on disk, and map label values to train ids."""
 
 import colorsys
 import os
@@ -17,7 +17,7 @@ from regproxy.errors import ConfigError
 
 @dataclass(frozen=True)
 class Pair:
-    """An image and its label; `id` is the path below the split's folder without the suffix."""
+    """An image and its label. The `id` is the path below the split's folder without the suffix."""
 
     id: str
     image: Path
@@ -25,12 +25,12 @@ class Pair:
 
 
 def label_table(data: DataConfig) -> np.ndarray:
-    """Maps label values on disk to train ids: int16 (256,), IGNORE_LABEL for void, -1 for unknown values.
+    """Return the train id of each label value on disk: int16 (256,), 255 for void, -1 for unknown values.
 
-    Classes of the format that `data.classes` leaves out are void.
+    Classes of the format that are not in `data.classes` are void.
 
     Raises:
-        ConfigError: a void label outside 0..255, or one that is a class of a folder data set.
+        ConfigError: a void label is not in 0..255, or is the value of a class of a folder data set.
     """
     spec = FORMATS[data.format]
     table = np.full(256, -1, np.int16)
@@ -44,18 +44,20 @@ def label_table(data: DataConfig) -> np.ndarray:
         table[IGNORE_LABEL] = IGNORE_LABEL
     for value in data.void_labels:
         if not 0 <= value <= 255:
-            raise ConfigError(f"data set {data.name}: void label {value} is not in 0..255, correct it")
+            raise ConfigError(
+                f"data set {data.name}: void label {value} is invalid: expected 0..255. Correct it."
+            )
         if not spec.classes and value < data.num_classes:
             raise ConfigError(
-                f"data set {data.name}: void label {value} is also the value of class "
-                f"{data.classes[value]!r}, take it out of void_labels or renumber the labels"
+                f"data set {data.name}: void label {value} is invalid: it is also the value of class "
+                f"{data.classes[value]!r}. Remove it from void_labels or renumber the labels."
             )
         table[value] = IGNORE_LABEL
     return table
 
 
 def palette(data: DataConfig) -> np.ndarray:
-    """Returns the classes' colours, uint8 (K, 3) RGB: official ones, or generated for a folder data set."""
+    """Return the colours of K classes, uint8 (K, 3) RGB: official, or generated for a folder data set."""
     spec = FORMATS[data.format]
     if spec.classes:
         colours = dict(zip(spec.classes, spec.palette, strict=True))
@@ -64,7 +66,7 @@ def palette(data: DataConfig) -> np.ndarray:
 
 
 def _generated_colour(index: int) -> Colour:
-    # Golden-ratio steps keep neighbouring ids far apart in hue, however many classes there are.
+    # Steps of the golden ratio keep the hues of neighbouring ids far apart for any number of classes.
     hue = (0.58 + index * 0.61803399) % 1
     saturation, value = ((0.62, 0.88), (0.80, 0.62), (0.42, 0.96))[index % 3]
     red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
@@ -72,42 +74,38 @@ def _generated_colour(index: int) -> Colour:
 
 
 def find_pairs(data: DataConfig, split: Literal["train", "val"]) -> tuple[list[Pair], list[str]]:
-    """Lists the pairs of a split, sorted by id, and what is wrong with the folders, a sentence each."""
+    """Return the pairs of a split, sorted by id, and one message for each problem with the folders."""
     spec = FORMATS[data.format]
-    position = SPLITS.index(choose(split, SPLITS, f"data set {data.name}: split"))
-    folder = (data.train_split, data.val_split)[position]
+    split_index = SPLITS.index(choose(split, SPLITS, f"data set {data.name}: split"))
+    folder = (data.train_split, data.val_split)[split_index]
     root = Path(data.root)
     if not root.is_dir():
-        content = f"{spec.image_folder}/ and {spec.label_folder}/"
-        return [], [
-            f"data set {data.name}: root {root} is missing, put the {data.format} folders {content} there"
-        ]
-    images, problems = _files(root / spec.image_folder / folder, spec.image_suffixes, "images")
-    labels, more = _files(root / spec.label_folder / folder, (spec.label_suffix,), "labels")
-    problems += more
+        folders = f"{data.format} folders {spec.image_folder}/ and {spec.label_folder}/"
+        return [], [f"data set {data.name}: root {root} is missing. Put the {folders} there."]
+    image_folder, label_folder = (root / name / folder for name in (spec.image_folder, spec.label_folder))
+    images, problems = _files(image_folder, spec.image_suffixes, "images")
+    labels, label_problems = _files(label_folder, (spec.label_suffix,), "labels")
+    problems += label_problems
     if not problems:
-        only_images, only_labels = sorted(images.keys() - labels), sorted(labels.keys() - images)
-        label_root = root / spec.label_folder / folder
-        for key in only_images:
-            problems.append(f"{images[key]}: no label, expected {label_root / key}{spec.label_suffix}")
-        for key in only_labels:
-            problems.append(
-                f"{labels[key]}: no image of the same name in {root / spec.image_folder / folder}"
-            )
+        for key in sorted(images.keys() - labels):
+            problems.append(f"{images[key]} has no label: expected {label_folder / key}{spec.label_suffix}.")
+        for key in sorted(labels.keys() - images):
+            problems.append(f"{labels[key]} has no image of the same name in {image_folder}.")
     pairs = [Pair(key, images[key], labels[key]) for key in sorted(images.keys() & labels)]
-    if spec.expected and not data.allow_partial and images and len(images) != spec.expected[position]:
+    expected = spec.expected[split_index] if spec.expected and not data.allow_partial else len(images)
+    if images and len(images) != expected:
         problems.append(
-            f"data set {data.name}: {folder} has {len(images):,} images, {data.format} officially has "
-            f"{spec.expected[position]:,}; complete it or set allow_partial: true in the profile"
+            f"data set {data.name}: {folder} is incomplete: expected {expected:,} {data.format} images; "
+            f"got {len(images):,}. Complete it or set allow_partial: true in the profile."
         )
     return pairs, problems
 
 
 def _files(folder: Path, suffixes: tuple[str, ...], what: str) -> tuple[dict[str, Path], list[str]]:
-    """Returns the files below a folder by id, and problems: no folder, no files, one id twice."""
-    expected = f"put the {what} ({', '.join('*' + suffix for suffix in suffixes)}) there"
+    """Return the files below a folder by id, and messages about a missing folder, no files or equal ids."""
+    remedy = f"Put the {what} ({', '.join('*' + suffix for suffix in suffixes)}) there."
     if not folder.is_dir():
-        return {}, [f"{folder} is missing, {expected}"]
+        return {}, [f"{folder} is missing. {remedy}"]
     found: dict[str, Path] = {}
     problems = []
     for parent, folders, names in os.walk(folder, followlinks=True):
@@ -119,8 +117,8 @@ def _files(folder: Path, suffixes: tuple[str, ...], what: str) -> tuple[dict[str
             path = Path(parent, name)
             key = path.relative_to(folder).as_posix()[: -len(suffix)]
             if key in found:
-                problems.append(f"{path} and {found[key]} are the same id {key!r}, keep one of them")
+                problems.append(f"{path} and {found[key]} have the same id {key!r}. Keep one of them.")
             found.setdefault(key, path)
     if not found:
-        problems.append(f"{folder} has no {what}, {expected}")
+        problems.append(f"{folder} has no {what}. {remedy}")
     return found, problems

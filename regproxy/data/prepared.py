@@ -1,7 +1,6 @@
-"""Find prepared data: a local folder, or a URL whose shards are downloaded into the cache."""
+"""Prepared data sets: a local folder, or a URL whose shards are downloaded to the node's cache."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,37 +8,42 @@ from regproxy.config.formats import SPLITS
 from regproxy.data.shards import MANIFEST, read_manifest
 from regproxy.errors import DamagedError
 from regproxy.storage.cache import cache_dir, fetch
-from regproxy.storage.remote import Storage, file_sha256, is_url
+from regproxy.storage.hashing import file_sha256
+from regproxy.storage.remote import Storage, is_url
 
 
-def local_data(place: str, splits: Sequence[str] = SPLITS) -> Path:
-    """Returns a local folder with the manifest and the shards of `splits`; a local `place` is its own.
+def local_data(location: str, splits: Sequence[str] = SPLITS) -> Path:
+    """Return a local folder with the manifest and the shards of `splits`; download them from a URL.
 
     Raises:
-        DamagedError: what the storage holds is not what its manifest promises.
+        DamagedError: the storage has no manifest, or a shard is missing or has another SHA-256.
     """
-    if not is_url(place):
-        return Path(place)
-    source = Storage(place)
-    content = source.read(MANIFEST)
-    if content is None:
-        raise DamagedError(f"{place} holds no {MANIFEST}; run ablate to upload the data set")
-    digest = hashlib.sha256(content).hexdigest()
-    folder = cache_dir() / "data" / digest
-    fetch(source, MANIFEST, folder / MANIFEST, sha256=digest)
+    if not is_url(location):
+        return Path(location)
+    source, content = Storage(location), _remote_manifest(location)
+    sha256 = hashlib.sha256(content).hexdigest()
+    folder = cache_dir() / "data" / sha256
+    fetch(source, MANIFEST, folder / MANIFEST, sha256=sha256)
     for split in splits:
         for entry in read_manifest(folder)["splits"][split]["shards"]:
             fetch(source, entry["file"], folder / entry["file"], sha256=entry["sha256"], size=entry["bytes"])
     return folder
 
 
-def data_digest(place: str) -> str:
-    """Returns the SHA-256 of the manifest of prepared data, wherever they lie."""
-    if not is_url(place):
-        read_manifest(Path(place))
-        return file_sha256(Path(place) / MANIFEST)
-    content = Storage(place).read(MANIFEST)
+def manifest_sha256(location: str | Path) -> str:
+    """Return the SHA-256 of a prepared data set's manifest, which holds the SHA-256 of every shard.
+
+    Raises:
+        DataError: the folder has no manifest that this version reads, or the URL has none.
+    """
+    if is_url(location):
+        return hashlib.sha256(_remote_manifest(str(location))).hexdigest()
+    read_manifest(Path(location))
+    return file_sha256(Path(location) / MANIFEST)
+
+
+def _remote_manifest(url: str) -> bytes:
+    content = Storage(url).read(MANIFEST)
     if content is None:
-        raise DamagedError(f"{place} holds no {MANIFEST}; run ablate to upload the data set")
-    json.loads(content)
-    return hashlib.sha256(content).hexdigest()
+        raise DamagedError(f"{url}/{MANIFEST} is missing. Run ablate to upload the data set.")
+    return content

@@ -1,12 +1,10 @@
-"""Shards: Arrow IPC files of encoded images and labels with a manifest, written once, read by memory map.
+"""Shards: Arrow IPC files of encoded images and labels, written once and read by memory map.
 
-A record is (id, image = the original encoded bytes, label = PNG of train ids, height, width). The
-manifest names every shard with rows, bytes and sha256, and is written last.
+A record is (id, image = the original encoded bytes, label = PNG of train ids, height, width). The manifest
+lists rows, bytes and SHA-256 of each shard and is written last, so a folder without one is incomplete.
 """
 
-import hashlib
 import json
-import os
 from bisect import bisect_right
 from dataclasses import asdict, dataclass
 from itertools import accumulate
@@ -19,10 +17,12 @@ from regproxy.config.formats import SPLITS
 from regproxy.config.parse import choose
 from regproxy.config.variant import IGNORE_LABEL
 from regproxy.errors import DataError
+from regproxy.storage.hashing import file_sha256
+from regproxy.storage.json_file import write_json
 
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
-_ROWS_PER_BATCH = 16  # of Arrow; a reader finds row r in batch r // 16 without a search
+_ROWS_PER_BATCH = 16  # rows of each Arrow record batch: row r is in batch r // 16
 _FIELDS = {
     "id": pa.string(),
     "image": pa.binary(),
@@ -34,7 +34,7 @@ _FIELDS = {
 
 @dataclass(frozen=True)
 class Record:
-    """One sample; `image` and `label` are encoded bytes (views of the memory map), sizes in pixels."""
+    """One sample: encoded bytes of image and label (when read, views of the memory map), size in pixels."""
 
     id: str
     image: bytes | memoryview
@@ -44,9 +44,9 @@ class Record:
 
 
 class ShardWriter:
-    """Writes one split's records as `<split>-00000.arrow`, ... into a directory.
+    """Write one split's records to the files `<split>-00000.arrow`, ... of a folder.
 
-    A shard ends before it would exceed `max_bytes` of encoded data, or at `max_rows`.
+    A new shard starts when the next record would exceed `max_bytes` of encoded data or `max_rows`.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class ShardWriter:
         self._rows = self._bytes = 0
 
     def write(self, record: Record) -> None:
+        """Append a record, if necessary in a new shard."""
         size = len(record.image) + len(record.label)
         if self._rows == self.max_rows or (self._rows and self._bytes + size > self.max_bytes):
             self._end_shard()
@@ -84,13 +85,13 @@ class ShardWriter:
             self._flush()
 
     def finish(self) -> list[dict[str, Any]]:
-        """Ends the last shard and returns the manifest's entries of all shards."""
+        """Complete the last shard and return the manifest's entries of all shards."""
         if self._rows:
             self._end_shard()
         return self.shards
 
     def close(self) -> None:
-        """Closes the open file, if any, without completing its shard."""
+        """Close the open file, if any, without completing its shard."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -100,7 +101,7 @@ class ShardWriter:
 
     def _flush(self) -> None:
         if self._writer is None:
-            self._writer = pa.ipc.new_file(str(self._file()) + ".tmp", self._schema)
+            self._writer = pa.ipc.new_file(str(self._file()), self._schema)
         rows = [asdict(record) for record in self._pending]
         self._writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=self._schema))
         self._pending.clear()
@@ -108,23 +109,22 @@ class ShardWriter:
     def _end_shard(self) -> None:
         if self._pending:
             self._flush()
-        self._writer.close()
-        self._writer = None
+        self.close()
         file = self._file()
-        os.replace(f"{file}.tmp", file)
-        size, digest = file.stat().st_size, _sha256(file)
-        self.shards.append({"file": file.name, "rows": self._rows, "bytes": size, "sha256": digest})
+        size, sha256 = file.stat().st_size, file_sha256(file)
+        self.shards.append({"file": file.name, "rows": self._rows, "bytes": size, "sha256": sha256})
         self._rows = self._bytes = 0
 
 
 class Shards:
-    """Random access to one split's records; files are mapped on first use, so it pickles to workers."""
+    """Random access to one split's records. Files are mapped on first use, so it can be pickled."""
 
     def __init__(self, directory: str | Path, split: str) -> None:
-        """Reads the manifest and checks that every shard is there in full length.
+        """Read the manifest and check that every shard exists and has its size.
 
         Raises:
-            DataError: no manifest, one of another format, or a shard missing or of another size.
+            ConfigError: `split` is neither train nor val.
+            DataError: the manifest is missing or invalid, or a shard is missing or has another size.
         """
         self.directory = Path(directory)
         self.split = choose(split, SPLITS, f"{directory}: split")
@@ -138,7 +138,7 @@ class Shards:
             size = file.stat().st_size if file.exists() else None
             if size != entry["bytes"]:
                 found = "is missing" if size is None else f"has {size:,} bytes"
-                raise DataError(f"{file} {found}, expected {entry['bytes']:,} bytes; run prepare again")
+                raise DataError(f"{file} {found}: expected {entry['bytes']:,} bytes. Run prepare again.")
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
@@ -147,9 +147,9 @@ class Shards:
         return self.__dict__ | {"_readers": {}}
 
     def read(self, index: int) -> Record:
-        """Returns record `index`, 0 <= index < len, in the order of the ids; nothing is copied."""
+        """Return the record at `index`, in the order of ids, without a copy; raise IndexError if absent."""
         if not 0 <= index < len(self):
-            raise IndexError(f"record {index} of {len(self)} in {self.directory}, split {self.split}")
+            raise IndexError(f"{self.directory}: {self.split} record {index} of {len(self)} does not exist")
         shard = bisect_right(self._ends, index)
         row = index - (self._ends[shard - 1] if shard else 0)
         if shard not in self._readers:
@@ -161,30 +161,31 @@ class Shards:
         return Record(name.as_py(), *views, height.as_py(), width.as_py())
 
     def verify(self) -> None:
-        """Reads every shard in full; raises DataError naming the first whose sha256 is not the manifest's."""
+        """Read all shards; raise DataError for the first whose SHA-256 differs from the manifest's."""
         for entry in self._entries:
             file = self.directory / entry["file"]
-            if _sha256(file) != entry["sha256"]:
-                raise DataError(f"{file} is damaged: its sha256 is not the manifest's; run prepare again")
+            if file_sha256(file) != entry["sha256"]:
+                raise DataError(f"{file} is damaged: its SHA-256 is not the manifest's. Run prepare again.")
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
-    """Returns the manifest of a prepared data set; raises DataError if there is none this version reads."""
+    """Return the manifest of a prepared data set; raise DataError if it is missing or invalid."""
     file = Path(directory) / MANIFEST
     if not file.is_file():
-        raise DataError(f"{file} is missing: the data set is not prepared; run prepare")
+        raise DataError(f"{file} is missing: the data set is not prepared. Run prepare.")
     try:
         manifest = json.loads(file.read_text())
         version = manifest["format_version"]
     except (ValueError, KeyError, TypeError):
-        raise DataError(f"{file} is not a shard manifest; run prepare again") from None
+        raise DataError(f"{file} is invalid: expected a manifest of shards. Run prepare again.") from None
     if version != FORMAT_VERSION:
-        raise DataError(f"{file} has format version {version!r}, not {FORMAT_VERSION}; run prepare again")
+        expected = f"expected format version {FORMAT_VERSION}; got {version!r}"
+        raise DataError(f"{file} is invalid: {expected}. Run prepare again.")
     return manifest
 
 
 def write_manifest(directory: Path, *, classes: tuple[str, ...], splits: dict[str, list]) -> dict[str, Any]:
-    """Writes the manifest over the shards of each split and returns it."""
+    """Write the manifest of the shards of each split and return it."""
     manifest = {
         "format_version": FORMAT_VERSION,
         "classes": list(classes),
@@ -195,18 +196,5 @@ def write_manifest(directory: Path, *, classes: tuple[str, ...], splits: dict[st
             for split, shards in splits.items()
         },
     }
-    temporary = directory / f"{MANIFEST}.tmp"
-    temporary.write_text(json.dumps(manifest, indent=2) + "\n")
-    os.replace(temporary, directory / MANIFEST)
+    write_json(directory / MANIFEST, manifest, indent=2)
     return manifest
-
-
-def manifest_digest(directory: str | Path) -> str:
-    """SHA-256 of the manifest, hence of all the data it names."""
-    read_manifest(Path(directory))
-    return _sha256(Path(directory) / MANIFEST)
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

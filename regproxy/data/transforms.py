@@ -1,7 +1,7 @@
-"""The recipe's augmentation, in the authors' order, on uint8 pixels (PAPER recipe: training pipeline).
+"""Augment training images as the paper's authors do, in their order, on uint8 pixels.
 
-Resize by a random ratio, random crop, flip, photometric distortion; padding is left to `pad`. Normalising
-is done on the device, after the batch is stacked. Images are (H, W, 3) RGB, labels (H, W) train ids.
+The steps are: resize by a random ratio, random crop, flip, photometric distortion. The loader then pads, and
+the device normalises whole batches. Images are (H, W, 3) uint8 RGB, labels (H, W) uint8 train ids.
 """
 
 import cv2
@@ -10,22 +10,20 @@ import numpy as np
 from regproxy.config.variant import IGNORE_LABEL, Recipe
 from regproxy.data.geometry import rescaled_size
 
-_CROP_TRIES = 10
-_MARGIN = 2  # source pixels beyond a window's end, so that its last ones have their neighbours
+_CROP_RETRIES = 10  # draws of another crop while one class fills too much
+_MARGIN = 2  # source pixels beyond a window's end that bilinear interpolation of its last pixels needs
 
 
 def augment(
     image: np.ndarray, label: np.ndarray, recipe: Recipe, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws one training view; the result is at most `recipe.crop` large, smaller where the image is.
-
-    The label decides where the crop lies; of the image only what the crop needs is rescaled.
+    """Return one training view (image, label), of the size `recipe.crop` or smaller if the image is smaller.
 
     Args:
-        image: (H, W, 3) uint8 RGB.
-        label: (H, W) uint8 train ids, 255 void.
-        recipe: says scale, ratios, crop and distortions.
-        generator: every draw comes from it, so equal generators give equal views.
+        image: (H, W, 3) uint8 RGB. Only the part that the crop needs is rescaled.
+        label: (H, W) uint8 train ids, 255 void. It decides where the crop is.
+        recipe: scale, range of ratios, crop and distortions.
+        generator: source of all random numbers: equal generators give equal views.
     """
     ratio = generator.uniform(*recipe.ratio_range)
     long_side, short_side = (int(side * ratio) for side in recipe.scale)
@@ -42,13 +40,13 @@ def augment(
 
 
 def random_window(label: np.ndarray, recipe: Recipe, generator: np.random.Generator) -> tuple[slice, slice]:
-    """Draws where to crop, up to ten times again while one class fills too much of the valid pixels."""
+    """Draw a crop; retry up to ten times while one class fills too much of its pixels that are not void."""
     height, width = (min(side, size) for side, size in zip(recipe.crop, label.shape, strict=True))
-    for attempt in range(_CROP_TRIES + 1):
+    for attempt in range(_CROP_RETRIES + 1):
         top = int(generator.integers(label.shape[0] - height + 1))
         left = int(generator.integers(label.shape[1] - width + 1))
         window = (slice(top, top + height), slice(left, left + width))
-        if attempt == _CROP_TRIES or recipe.max_class_share == 1:
+        if attempt == _CROP_RETRIES or recipe.max_class_share == 1:
             break
         if largest_class_share(label[window]) < recipe.max_class_share:
             break
@@ -56,33 +54,38 @@ def random_window(label: np.ndarray, recipe: Recipe, generator: np.random.Genera
 
 
 def rescaled_window(image: np.ndarray, size: tuple[int, int], window: tuple[slice, slice]) -> np.ndarray:
-    """Returns the `window` of an (H, W, 3) image rescaled bilinearly to `size`, to the bit.
+    """Return a window of an (H, W, 3) image rescaled bilinearly to `size`, without rescaling the whole image.
 
-    Only the image's part above and left of the window's end is rescaled, by the whole image's factors.
+    It rescales only the image's part above and left of the window's end, by the factors of the whole image.
+    The result is bit-equal to rescaling first and cutting the window out afterwards.
+
+    Args:
+        size: (H, W) of the whole rescaled image.
+        window: rows and columns in the rescaled image.
     """
     if size == image.shape[:2]:
         return image[window]
     factors = [new / old for new, old in zip(size, image.shape[:2], strict=True)]
     ends = [
-        min(int(np.ceil(part.stop / factor)) + _MARGIN, side)
-        for part, factor, side in zip(window, factors, image.shape[:2], strict=True)
+        min(int(np.ceil(span.stop / factor)) + _MARGIN, side)
+        for span, factor, side in zip(window, factors, image.shape[:2], strict=True)
     ]
-    part = image[: ends[0], : ends[1]]
-    return cv2.resize(part, None, fx=factors[1], fy=factors[0], interpolation=cv2.INTER_LINEAR)[window]
+    needed = image[: ends[0], : ends[1]]
+    return cv2.resize(needed, None, fx=factors[1], fy=factors[0], interpolation=cv2.INTER_LINEAR)[window]
 
 
 def largest_class_share(label: np.ndarray) -> float:
-    """Returns the share of valid pixels that the most frequent class fills, 1.0 where none is valid."""
+    """Return the share of the most frequent class among the pixels that are not void; 1.0 if all are void."""
     counts = cv2.calcHist([label], [0], None, [256], [0, 256])[:IGNORE_LABEL]
     valid = counts.sum()
     return float(counts.max() / valid) if valid else 1.0
 
 
 def distort_photometry(image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Shifts brightness, contrast, saturation and hue, each with probability one half.
+    """Change brightness, contrast, saturation and hue, each with probability 0.5.
 
-    Contrast comes before or after the colour steps, by a further coin. Each step rounds to uint8, as
-    the authors' does; hue moves by whole steps of OpenCV's 0..179 scale, that is of two degrees.
+    Contrast changes before or after saturation and hue, with probability 0.5 each. As in the authors' code,
+    each step rounds to uint8, and hue moves by steps of two degrees (OpenCV's scale 0..179).
     """
     if generator.integers(2):
         image = cv2.LUT(image, _linear_table(1.0, generator.uniform(-32, 32)))
@@ -99,7 +102,7 @@ def distort_photometry(image: np.ndarray, generator: np.random.Generator) -> np.
 
 
 def _linear_table(scale: float, shift: float) -> np.ndarray:
-    """Returns clip(value * scale + shift) truncated to uint8, for each of the 256 possible values."""
+    """Return clip(value * scale + shift, 0, 255), truncated to uint8, for each of the 256 values."""
     table = np.arange(256, dtype=np.float32) * np.float32(scale) + np.float32(shift)
     return np.clip(table, 0, 255).astype(np.uint8)
 
@@ -109,14 +112,14 @@ def _hue_table(shift: int) -> np.ndarray:
 
 
 def _map_hsv(image: np.ndarray, channel: int, table: np.ndarray) -> np.ndarray:
-    """Sends one channel of the image's HSV form through a table of 256 values."""
+    """Map one channel of the image in HSV by a table of 256 values."""
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
     hsv[..., channel] = cv2.LUT(hsv[..., channel], table)
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
 
 
 def pad(image: np.ndarray, label: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Fills up to `size` at the right and bottom: image with 0, label with 255."""
+    """Pad to `size` (H, W) at the right and bottom: the image with 0, the label with 255 (void)."""
     height, width = label.shape
     if (height, width) == size:
         return image, label

@@ -1,6 +1,5 @@
-"""Generated data sets: drawn street scenes in the real ADE20K, Cityscapes and folder layouts."""
+"""Generated data sets: drawn street scenes in the folder layouts of ADE20K, Cityscapes and folder."""
 
-import json
 from pathlib import Path
 
 import cv2
@@ -11,7 +10,8 @@ from regproxy.config.parse import choose
 from regproxy.demo.canvas import EGO, OTHER, SCENE_CLASSES
 from regproxy.demo.scenes import draw_scene
 from regproxy.errors import ConfigError
-from regproxy.storage.atomic import replaced_directory
+from regproxy.storage.atomic import atomic_folder
+from regproxy.storage.json_file import write_json
 
 MARKER = "demo.json"
 DEMO_CLASSES: dict[str, tuple[str, ...]] = {
@@ -19,37 +19,41 @@ DEMO_CLASSES: dict[str, tuple[str, ...]] = {
     "cityscapes": tuple("vegetation" if name == "tree" else name for name in SCENE_CLASSES),
     "folder": SCENE_CLASSES,
 }
-_VOID = {"ade20k": (0, 0), "cityscapes": (4, 1), "folder": (255, 255)}  # what OTHER and EGO are on disk
+_VOID = {
+    "ade20k": (0, 0),
+    "cityscapes": (4, 1),
+    "folder": (255, 255),
+}  # label values of OTHER and EGO on disk
 _ADE20K_PREFIXES = {"train": "ADE_train", "val": "ADE_val"}
 _CITIES = ("demoburg", "demoville")
-_GREY_EVERY = 20  # ADE20K has a few greyscale photographs
+_GREY_EVERY = 20  # images per greyscale one: ADE20K has a few greyscale photographs
 _MIN_HEIGHT = 32
-# Small pictures, read again and again: PNGs are stored, for inflating takes longer than reading.
+# PNGs are not compressed, because decompressing these small files takes longer than reading them.
 _ENCODING = {".jpg": (cv2.IMWRITE_JPEG_QUALITY, 95), ".png": (cv2.IMWRITE_PNG_COMPRESSION, 0)}
 
 
 def write_demo(root: Path, *, format: str, num_train: int, num_val: int, seed: int, height: int) -> None:
-    """Writes a generated data set to `root`, complete or not at all, replacing an earlier one.
+    """Write a generated data set to the folder `root`, or replace an earlier one there, with `atomic_folder`.
 
-    An image depends on (format, seed, split, its index) and the height alone.
+    Each image depends only on (format, seed, split, index, height).
 
     Args:
-        format: a key of DEMO_CLASSES, which also names the classes to train on.
-        num_train, num_val: images a split.
-        height: of every image, pixels; ADE20K-style widths vary, Cityscapes-style ones are 2 x height.
+        format: a key of DEMO_CLASSES, which lists the classes to train on.
+        num_train, num_val: number of images of each split.
+        height: of every image, pixels. Widths are 2 x height for cityscapes, else random.
 
     Raises:
-        ConfigError: unknown format, no images or a height below 32.
+        ConfigError: the format is unknown, a split has no images, or the height is below 32.
         DataError: `root` holds other files.
     """
     choose(format, DEMO_CLASSES, "demo format")
     if min(num_train, num_val) < 1 or height < _MIN_HEIGHT:
         raise ConfigError(
-            f"demo of {num_train} + {num_val} images of height {height} is not allowed, it needs "
-            f"at least one image a split and height {_MIN_HEIGHT}"
+            f"demo is invalid: expected num_train and num_val >= 1 and height >= {_MIN_HEIGHT}; "
+            f"got {num_train}, {num_val} and {height}. Change them in the profile."
         )
     values = _disk_values(format)
-    with replaced_directory(root, marker=MARKER) as temporary:
+    with atomic_folder(root, marker=MARKER) as temporary:
         for split, count in zip(SPLITS, (num_train, num_val), strict=True):
             for index in range(count):
                 image, label = draw_sample(format, seed=seed, split=split, index=index, height=height)
@@ -58,13 +62,13 @@ def write_demo(root: Path, *, format: str, num_train: int, num_val: int, seed: i
                 _write(image_path, cv2.cvtColor(image, cv2.COLOR_RGB2GRAY if grey else cv2.COLOR_RGB2BGR))
                 _write(label_path, values[label])
         about = {"format": format, "num_train": num_train, "num_val": num_val, "seed": seed, "height": height}
-        (temporary / MARKER).write_text(json.dumps({"generated": about}, indent=2) + "\n")
+        write_json(temporary / MARKER, {"generated": about}, indent=2)
 
 
 def draw_sample(
     format: str, *, seed: int, split: str, index: int, height: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws one sample: image (H, W, 3) uint8 RGB, label (H, W) uint8 as `draw_scene` numbers it."""
+    """Draw one sample: image (H, W, 3) uint8 RGB and label (H, W) uint8 as `draw_scene` returns them."""
     random = np.random.default_rng([seed, list(DEMO_CLASSES).index(format), SPLITS.index(split), index])
     if format == "cityscapes":
         return draw_scene(height, 2 * height, random, bonnet=True)
@@ -72,12 +76,12 @@ def draw_sample(
 
 
 def _disk_values(format: str) -> np.ndarray:
-    """Label values on disk by place in SCENE_CLASSES, OTHER and EGO; uint8 (10,)."""
+    """Return the label values on disk of SCENE_CLASSES, OTHER and EGO: uint8 (10,)."""
     spec, names = FORMATS[format], DEMO_CLASSES[format]
-    by_train_id = {index: value for value, index in spec.values.items()}
+    by_train_id = {train_id: value for value, train_id in spec.values.items()}
     values = np.zeros(len(SCENE_CLASSES) + 2, np.uint8)
-    for place, name in enumerate(names):
-        values[place] = by_train_id[spec.classes.index(name)] if spec.classes else place
+    for index, name in enumerate(names):
+        values[index] = by_train_id[spec.classes.index(name)] if spec.classes else index
     values[[OTHER, EGO]] = _VOID[format]
     return values
 

@@ -1,4 +1,4 @@
-"""What stands in a drawn street: houses, trees, poles, cars, persons, each painted at (x, z) metres."""
+"""Objects of a drawn street, each painted at world coordinates (x, z) in metres."""
 
 import numpy as np
 
@@ -22,44 +22,44 @@ _COATS = np.array(
 
 
 def paint_house(canvas: Canvas, side: int, distance: float, span: tuple[float, float], height: float) -> None:
-    """A house on the left (side -1) or right (1), its front `distance` from the axis, from Z span[0] on."""
+    """Paint a house with its front at X = side * distance (side -1 left, 1 right), in the Z range `span`."""
     random, (near, far) = canvas.random, span
     wall = _WALLS[random.integers(len(_WALLS))] + random.normal(0, 4, 3) + random.normal(0, 10)
     x, lit = side * distance, 1.0 if random.random() < 0.5 else 0.82
     gable = [(x, 0, near), (x, height, near), (side * 60, height, near), (side * 60, 0, near)]
     canvas.fill(BUILDING, wall * 0.86 / lit, gable)
-    canvas.fill(BUILDING, wall * lit, [(x, 0, near), (x, height, near), (x, height, far), (x, 0, far)])
+    canvas.fill(BUILDING, wall * lit, _wall(x, (0, height), span))
     glass = np.array((62, 74, 90)) + random.normal(0, 14, 3) + (90 if random.random() < 0.25 else 0)
     storey, bay = random.uniform(2.7, 3.4), random.uniform(1.9, 3.0)
     wide, tall = bay * random.uniform(0.4, 0.65), storey * random.uniform(0.45, 0.65)
     for bottom in np.arange(0.9, height - storey * 0.7, storey):
         top = bottom + tall
-        row = [
-            [(x, bottom, z), (x, top, z), (x, top, z + wide), (x, bottom, z + wide)]
-            for z in np.arange(max(near, 2.0) + 0.5, min(far, 45) - wide, bay)
-        ]
+        starts = np.arange(max(near, 2.0) + 0.5, min(far, 45) - wide, bay)
+        row = [_wall(x, (bottom, top), (z, z + wide)) for z in starts]
         if row:
             canvas.fill(BUILDING, glass + random.normal(0, 14), row)
-    canvas.fill(
-        BUILDING,
-        wall * 0.6,
-        [(x, height - 0.3, near), (x, height, near), (x, height, far), (x, height - 0.3, far)],
-    )
+    canvas.fill(BUILDING, wall * 0.6, _wall(x, (height - 0.3, height), span))
+
+
+def _wall(x: float, heights: tuple[float, float], span: tuple[float, float]) -> list[tuple]:
+    """Return the corners of a rectangle parallel to the road, at X = x, from the given Y and Z ranges."""
+    (bottom, top), (near, far) = heights, span
+    return [(x, bottom, near), (x, top, near), (x, top, far), (x, bottom, far)]
 
 
 def paint_leaves(
     canvas: Canvas, green: np.ndarray, centre: tuple[float, float], radii: tuple[float, float], z: float
 ) -> None:
-    """A tree's crown: a ragged blob of leaves with gaps, around (x, y), at distance z."""
+    """Paint a tree's crown, an irregular ellipse with centre (x, y) and radii (x, y), at distance z."""
     random = canvas.random
-    (middle,) = canvas.project(np.array([(*centre, z)]))
+    (centre_pixel,) = canvas.project(np.array([(*centre, z)]))
     half = np.array([max(2, round(canvas.focal * radius / z)) for radius in radii])
-    low = np.maximum(middle - half, 0)
-    high = np.minimum(middle + half, canvas.label.shape[::-1])
+    low = np.maximum(centre_pixel - half, 0)
+    high = np.minimum(centre_pixel + half, canvas.label.shape[::-1])
     if (high <= low).any():
         return
     columns, rows = (np.arange(a, b) for a, b in zip(low, high, strict=True))
-    u, v = (columns - middle[0]) / half[0], (rows - middle[1]) / half[1]
+    u, v = (columns - centre_pixel[0]) / half[0], (rows - centre_pixel[1]) / half[1]
     size = (len(rows), len(columns))
     ragged = noise(size, random, max(3.0, half.min() / 4)) * 0.22 + noise(size, random, 2.5) * 0.10
     inside = u[None] ** 2 + v[:, None] ** 2 + ragged < 0.85
@@ -71,11 +71,13 @@ def paint_leaves(
 
 
 def leaf_colour(random: np.random.Generator) -> np.ndarray:
+    """Draw a colour of leaves, (3,) RGB."""
     green = _LEAVES[random.choice(len(_LEAVES), p=(0.4, 0.3, 0.2, 0.1))]
     return green + random.normal(0, 5, 3) + random.normal(0, 8)
 
 
 def paint_tree(canvas: Canvas, x: float, z: float) -> None:
+    """Paint a trunk and a crown of three ellipses."""
     random = canvas.random
     trunk, crown = random.uniform(1.8, 3.0), random.uniform(1.1, 2.1)
     bark = np.array((88, 70, 54)) + random.normal(0, 8, 3)
@@ -87,11 +89,11 @@ def paint_tree(canvas: Canvas, x: float, z: float) -> None:
 
 
 def paint_pole(canvas: Canvas, x: float, z: float) -> None:
-    """A lamp post whose arm reaches over the road, or a bare post with a plate."""
+    """Paint a lamp post with an arm over the road, or a lower post with a sign."""
     random = canvas.random
     grey = np.array((34, 40, 38)) + random.normal(0, 8)
     height, thick = random.uniform(2.6, 6.5), random.uniform(0.09, 0.15)
-    # At least two oversampled pixels, or far poles would be in the image and not in the label.
+    # At least two oversampled pixels wide: far poles would otherwise be in the image and not in the label.
     thick = max(thick, z / canvas.focal)
     canvas.upright(POLE, grey, (x - thick, 0, x + thick, height), z)
     if height > 4.5:
@@ -104,7 +106,7 @@ def paint_pole(canvas: Canvas, x: float, z: float) -> None:
 
 
 def paint_car(canvas: Canvas, x: float, z: float) -> None:
-    """A car seen from behind or ahead, its near end at distance z and the flank that the camera sees."""
+    """Paint a car from behind or ahead, with its near end at distance z and its visible side."""
     random = canvas.random
     paints = np.array(
         (
@@ -128,9 +130,7 @@ def paint_car(canvas: Canvas, x: float, z: float) -> None:
     canvas.fill(
         CAR, glass, [(flank, waist, far), (flank, roof, far - 0.7), (flank, roof, z + 0.5), (flank, waist, z)]
     )
-    canvas.fill(
-        CAR, paint * 0.8, [(flank, 0.25, z), (flank, waist, z), (flank, waist, far), (flank, 0.25, far)]
-    )
+    canvas.fill(CAR, paint * 0.8, _wall(flank, (0.25, waist), (z, far)))
     top = half * 0.78
     for wide, colour, low in ((half, paint * 0.92, waist), (half * 0.86, glass, waist + 0.05)):
         upper = roof if colour is not glass else roof - 0.1
@@ -152,6 +152,7 @@ def paint_car(canvas: Canvas, x: float, z: float) -> None:
 
 
 def paint_person(canvas: Canvas, x: float, z: float) -> None:
+    """Paint legs, torso, arms and head."""
     random = canvas.random
     tall, stride = random.uniform(1.5, 1.9), random.uniform(0.02, 0.22)
     coat = _COATS[random.integers(len(_COATS))] + random.normal(0, 8, 3)
@@ -182,6 +183,7 @@ def paint_person(canvas: Canvas, x: float, z: float) -> None:
 
 
 def paint_bin(canvas: Canvas, x: float, z: float) -> None:
+    """Paint a waste bin, which belongs to no class."""
     colour = np.array((70, 84, 70)) + canvas.random.normal(0, 20, 3)
     canvas.upright(OTHER, colour, (x - 0.28, 0, x + 0.28, 0.95), z)
     canvas.upright(OTHER, colour * 0.6, (x - 0.31, 0.95, x + 0.31, 1.05), z)

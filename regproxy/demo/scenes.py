@@ -1,7 +1,7 @@
-"""Drawn street scenes with exact labels, where no photographs may be shipped.
+"""Drawn street scenes with exact labels, a replacement for photographs, which cannot be redistributed.
 
-A pinhole camera looks along a metric street, painted far to near: perspective, thin poles, ragged leaves,
-and materials whose colours overlap between classes, so that a model needs place and shape to tell them.
+A pinhole camera looks along a street, which is painted from far to near. The scenes have perspective, thin
+poles and irregular leaves. Colours overlap between classes, so a model needs position and shape too.
 """
 
 from collections.abc import Callable
@@ -10,14 +10,14 @@ from functools import partial
 import cv2
 import numpy as np
 
-from regproxy.demo import objects as things
+from regproxy.demo import objects
 from regproxy.demo.canvas import BUILDING, EGO, ROAD, SIDEWALK, SKY, Canvas, noise
 
-Placed = tuple[float, Callable[[], None]]  # distance in metres, how to paint it
+PlacedObject = tuple[float, Callable[[], None]]  # (distance in metres, function that paints it)
 
-_OVERSAMPLING = 2  # drawn larger and averaged, so that edges are soft like a photograph's
-_FAR = 300.0  # metres
-# How much the brightness of each class (SCENE_CLASSES, OTHER, EGO) varies, by size of the spots in pixels.
+_OVERSAMPLING = 2  # scenes are drawn larger and averaged, so edges are soft as in photographs
+_FAR = 300.0  # metres: where the ground ends
+# Relative brightness variation of each class (SCENE_CLASSES, OTHER, EGO), by the size of spots in pixels.
 _TEXTURES = {
     1.0: (0.0, 0.05, 0.02, 0.02, 0.12, 0.01, 0.03, 0.02, 0.04, 0.0),
     2.0: (0.0, 0.02, 0.03, 0.03, 0.10, 0.01, 0.03, 0.01, 0.05, 0.0),
@@ -28,15 +28,15 @@ _TEXTURES = {
 def draw_scene(
     height: int, width: int, random: np.random.Generator, *, bonnet: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws a street.
+    """Draw a street scene.
 
     Args:
         height, width: of the result, pixels.
-        random: every draw comes from it.
-        bonnet: whether the camera's own car shows at the bottom.
+        random: source of all random numbers.
+        bonnet: whether to draw the bonnet of the camera's car at the bottom.
 
     Returns:
-        Image (H, W, 3) uint8 RGB and label (H, W) uint8: a place in SCENE_CLASSES, OTHER or EGO.
+        Image (H, W, 3) uint8 RGB and label (H, W) uint8: an index of SCENE_CLASSES, OTHER or EGO.
     """
     rows, columns = height * _OVERSAMPLING, width * _OVERSAMPLING
     road = random.uniform(2.4, 4.2)  # half width, metres
@@ -53,9 +53,9 @@ def draw_scene(
     _paint_sky(canvas)
     _paint_skyline(canvas)
     _paint_ground(canvas, road, walk)
-    # The rows of houses stand behind all that is between them, however near their walls come.
-    for place in (_line_street(canvas, walk), _fill_street(canvas, road, walk)):
-        for _, paint in sorted(place, key=lambda item: -item[0]):
+    # Houses are painted first, because even a near wall is behind all objects of the street.
+    for placed in (_place_houses(canvas, walk), _place_street_objects(canvas, road, walk)):
+        for _, paint in sorted(placed, key=lambda item: -item[0]):
             paint()
     if bonnet:
         centre, axes = (columns // 2, round(rows * 1.08)), (round(columns * 0.42), round(rows * 0.16))
@@ -68,7 +68,7 @@ def draw_scene(
 
 def _paint_sky(canvas: Canvas) -> None:
     random = canvas.random
-    rows, columns = (side // 4 for side in canvas.label.shape)  # smooth enough to draw small
+    rows, columns = (side // 4 for side in canvas.label.shape)  # the sky is smooth: a quarter of the size
     skies = np.array(
         (
             ((96, 150, 214), (196, 216, 234)),
@@ -82,24 +82,24 @@ def _paint_sky(canvas: Canvas) -> None:
     clouds = sum(
         weight * noise((rows, columns // 3), random, rows / n) for weight, n in ((1, 3), (0.5, 8), (0.3, 20))
     )
-    clouds = cv2.resize(clouds, (columns, rows))  # wider than high
+    clouds = cv2.resize(clouds, (columns, rows))  # stretched, so clouds are wider than high
     cover = 0.8 * (clouds - random.uniform(-0.2, 1.2)).clip(0, 1)[..., None]
     sky = ((1 - cover) * (top + share * (bottom - top)) + cover * 236).astype(np.uint8)
     canvas.image[:] = cv2.resize(sky, canvas.label.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def _paint_skyline(canvas: Canvas) -> None:
-    """The end of the street: far houses and tree tops."""
+    """Paint the far houses and trees at the end of the street."""
     random, z, x = canvas.random, 90.0, -130.0
     while x < 130:
-        wide, tall = random.uniform(6, 18), random.uniform(4, 16)
+        width, height = random.uniform(6, 18), random.uniform(4, 16)
         if random.random() < 0.6:
             wall = np.array((140, 132, 126)) + random.normal(0, 22, 3)
-            canvas.upright(BUILDING, wall, (x, -1, x + wide, tall), z)
+            canvas.upright(BUILDING, wall, (x, -1, x + width, height), z)
         else:
-            green = things.leaf_colour(random)
-            things.paint_leaves(canvas, green, (x + wide / 2, tall / 3), (wide * 0.7, tall * 0.6), z)
-        x += wide * random.uniform(0.6, 1.0)
+            green = objects.leaf_colour(random)
+            objects.paint_leaves(canvas, green, (x + width / 2, height / 3), (width * 0.7, height * 0.6), z)
+        x += width * random.uniform(0.6, 1.0)
 
 
 def _paint_ground(canvas: Canvas, road: float, walk: float) -> None:
@@ -112,18 +112,18 @@ def _paint_ground(canvas: Canvas, road: float, walk: float) -> None:
         canvas.fill(kind, colour, [(left, 0, near), (left, 0, far), (right, 0, far), (right, 0, near)])
 
     flat(SIDEWALK, paving, -150, 150, 0, _FAR)
-    for z in 1.5 * np.arange(1, 24):  # joints between the slabs
+    for z in 1.5 * np.arange(1, 24):  # joints between paving slabs
         flat(SIDEWALK, paving - 14, -walk, walk, z, z + 0.05)
     flat(SIDEWALK, paving + 24, -road - 0.18, road + 0.18, 0, _FAR)  # curb stones
     flat(ROAD, asphalt, -road, road, 0, _FAR)
     if random.random() < 0.7:
         for z in np.arange(random.uniform(1, 4), 60, 6):
             flat(ROAD, asphalt + 85, -0.07, 0.07, z, z + 3)
-    if random.random() < 0.35:  # a crossing
+    if random.random() < 0.35:  # zebra crossing
         z = random.uniform(6, 12)
         for x in np.arange(-road + 0.4, road - 0.6, 1.1):
             flat(ROAD, asphalt + 88, x, x + 0.55, z, z + 2.6)
-    for _ in range(random.integers(1, 5)):  # shadows fall over road and pavement alike
+    for _ in range(random.integers(1, 5)):  # shadows on road and sidewalk
         x, z, wide = random.uniform(-walk, road), random.uniform(2, 20), random.uniform(0.6, 4)
         corners = [(x, 0, z), (x + 1, 0, z + wide), (x + 2 * wide, 0, z + wide), (x + 2 * wide - 1, 0, z)]
         shadow = np.zeros(canvas.label.shape, np.uint8)
@@ -132,53 +132,54 @@ def _paint_ground(canvas: Canvas, road: float, walk: float) -> None:
         canvas.image[dark] = canvas.image[dark] * random.uniform(0.6, 0.9)
 
 
-def _line_street(canvas: Canvas, walk: float) -> list[Placed]:
-    """Places the two rows of houses, with trees in some gaps."""
+def _place_houses(canvas: Canvas, walk: float) -> list[PlacedObject]:
+    """Place a row of houses on each side, with a tree instead of some houses."""
     random, placed = canvas.random, []
     for side in (-1, 1):
         z = random.uniform(-4, 2)
         while z < 80:
             end = z + random.uniform(6, 15)
             if random.random() < 0.82:
-                house = partial(things.paint_house, canvas, side, walk, (z, end), random.uniform(4, 13))
+                house = partial(objects.paint_house, canvas, side, walk, (z, end), random.uniform(4, 13))
                 placed.append((z, house))
             else:
-                tree = partial(things.paint_tree, canvas, side * (walk + random.uniform(1, 3)), max(z, 2) + 2)
+                x = side * (walk + random.uniform(1, 3))
+                tree = partial(objects.paint_tree, canvas, x, max(z, 2) + 2)
                 placed.append((z, tree))
             z = end + (random.uniform(1, 4) if random.random() < 0.3 else 0)
     return placed
 
 
-def _fill_street(canvas: Canvas, road: float, walk: float) -> list[Placed]:
-    """Places what stands on the road and the sidewalks."""
+def _place_street_objects(canvas: Canvas, road: float, walk: float) -> list[PlacedObject]:
+    """Place trees, poles, cars, persons and bins on the road and the sidewalks."""
     random, placed = canvas.random, []
 
-    def put(paint: Callable[[Canvas, float, float], None], x: float, z: float) -> None:
+    def place(paint: Callable[[Canvas, float, float], None], x: float, z: float) -> None:
         placed.append((z, partial(paint, canvas, x, z)))
 
     for side in (-1, 1):
         for z in np.cumsum(random.uniform(5, 14, 4)):
             if random.random() < 0.55:
-                put(things.paint_tree, side * (road + random.uniform(0.5, 1.0)), z)
+                place(objects.paint_tree, side * (road + random.uniform(0.5, 1.0)), z)
         for z in random.uniform(-2, 1) + np.cumsum(random.uniform(4, 8, 3)):
-            put(things.paint_pole, side * (road + 0.4), z)
+            place(objects.paint_pole, side * (road + 0.4), z)
         for z in random.uniform(-3, 0) + np.cumsum(random.uniform(5, 9, 3)):
             if random.random() < 0.5:  # parked
-                put(things.paint_car, side * (road - 1.0), z)
+                place(objects.paint_car, side * (road - 1.0), z)
         for z in random.uniform(2.4, 7.5, random.integers(1, 4)):
-            put(things.paint_person, side * random.uniform(road + 0.5, walk - 0.4), z)
+            place(objects.paint_person, side * random.uniform(road + 0.5, walk - 0.4), z)
         if random.random() < 0.5:
-            put(things.paint_bin, side * (walk - 0.5), random.uniform(4, 14))
+            place(objects.paint_bin, side * (walk - 0.5), random.uniform(4, 14))
     for side in (-1, 1):
         if random.random() < 0.5:  # driving
-            put(things.paint_car, side * road * 0.4, random.uniform(4, 15))
+            place(objects.paint_car, side * road * 0.4, random.uniform(4, 15))
     if random.random() < 0.4:
-        put(things.paint_person, random.uniform(-0.7, 0.7) * road, random.uniform(3, 8))
+        place(objects.paint_person, random.uniform(-0.7, 0.7) * road, random.uniform(3, 8))
     return placed
 
 
 def _expose(image: np.ndarray, label: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Adds each class's texture, the light of the day and the sensor's noise; (H, W, 3) uint8."""
+    """Add texture of each class, light and sensor noise to an image; return (H, W, 3) uint8."""
     gain = 1 + 0.05 * noise(label.shape, random, label.shape[0] / 3)
     for cell, strengths in _TEXTURES.items():
         gain += np.array(strengths, np.float32)[label] * noise(label.shape, random, cell)

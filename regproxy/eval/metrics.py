@@ -1,19 +1,22 @@
-"""Scores from counts: count, add over images and workers, then divide."""
+"""Scores from a confusion matrix. Counts add up over images and workers; ratios are computed last."""
 
 import numpy as np
+
+from regproxy.errors import DataError
 
 
 def confusion_matrix(
     prediction: np.ndarray, label: np.ndarray, *, num_classes: int, ignore_label: int
 ) -> np.ndarray:
-    """Counts pixels by label (rows) and prediction (columns): int64 (K, K).
+    """Return the number of pixels by label (rows) and prediction (columns), int64 (K, K).
 
     Args:
         prediction: integer classes 0..K-1, any shape.
-        label: integer classes of the same shape; pixels of `ignore_label` count nowhere.
+        label: integer classes of the same shape; pixels with `ignore_label` are not counted.
 
     Raises:
-        ValueError: shapes differ, or a value is neither a class nor ignored.
+        ValueError: the shapes differ.
+        DataError: a value is neither a class nor `ignore_label`.
     """
     prediction, label = np.asarray(prediction), np.asarray(label)
     if prediction.shape != label.shape:
@@ -23,29 +26,32 @@ def confusion_matrix(
     for name, values in (("label", rows), ("prediction", columns)):
         if values.size and not 0 <= values.min() <= values.max() < num_classes:
             wrong = values.max() if values.max() >= num_classes else values.min()
-            raise ValueError(f"{name} {wrong} is no class, allowed are 0 to {num_classes - 1}")
+            raise DataError(
+                f"{name} {wrong} is invalid: expected 0 to {num_classes - 1}. "
+                f"Prepare the data set again with the classes of the run."
+            )
     counts = np.bincount(rows * num_classes + columns, minlength=num_classes**2)
     return counts.reshape(num_classes, num_classes)
 
 
 def iou_per_class(matrix: np.ndarray) -> np.ndarray:
-    """Returns intersection over union by class: float64 (K,), NaN for a class in neither map."""
-    hit = np.diag(matrix).astype(np.float64)
-    return _ratio(hit, matrix.sum(axis=0) + matrix.sum(axis=1) - hit)
+    """Return the intersection over union of each class, float64 (K,); NaN without any pixel of the class."""
+    correct = np.diag(matrix).astype(np.float64)
+    return _ratio(correct, matrix.sum(axis=0) + matrix.sum(axis=1) - correct)
 
 
 def mean_iou(matrix: np.ndarray) -> float:
-    """Returns the mean IoU over the classes present in prediction or label, in 0..1."""
+    """Return the mean IoU over the classes that occur in predictions or labels, in 0..1."""
     return _mean(iou_per_class(matrix))
 
 
 def mean_accuracy(matrix: np.ndarray) -> float:
-    """Returns the mean over the labelled classes of the share of their pixels that is found."""
+    """Return the mean over the labelled classes of the share of their pixels that is correct, in 0..1."""
     return _mean(_ratio(np.diag(matrix).astype(np.float64), matrix.sum(axis=1)))
 
 
 def pixel_accuracy(matrix: np.ndarray) -> float:
-    """Returns the share of valid pixels that is right."""
+    """Return the share of the valid pixels that is correct, in 0..1."""
     return float(_ratio(np.diag(matrix).sum(dtype=np.float64), matrix.sum()))
 
 

@@ -1,12 +1,13 @@
-"""Prediction of one image of any size: sliding windows over the rescaled image, logits averaged.
+"""Prediction of one image of any size: sliding windows over the rescaled image, with averaged logits.
 
-K classes, X Y the image's own size, X' Y' its size after rescaling, B windows at a time.
+K classes, X Y the image's own size, X' Y' its size after rescaling, B windows at a time. Corners are the
+(top, left) pixel of windows in the rescaled image.
 """
 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import accumulate, product
+from itertools import product
 
 import cv2
 import numpy as np
@@ -18,11 +19,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from regproxy.config.variant import Evaluation
 from regproxy.data.geometry import rescaled_size
 from regproxy.data.loader import normalise
-from regproxy.eval.stitching import Axis, WindowLogits, axis_part, blocks, tiles
+from regproxy.eval.stitching import Axis, BlockLogits, Segment, blocks, stitching_matrix, tiles
 
 Observer = Callable[[list[tuple[int, int]], Tensor], None]
 
-_PIXELS_AT_ONCE = {"cpu": 2**19, "cuda": 2**23}  # of windows in the model
+_PIXELS_AT_ONCE = {"cpu": 2**19, "cuda": 2**23}  # the most pixels of windows in one forward pass
 
 
 @torch.inference_mode()
@@ -35,20 +36,20 @@ def predict(
     std: tuple[float, ...],
     observe: Observer | None = None,
 ) -> np.ndarray:
-    """Returns the class of every pixel: uint8 or int16 (X, Y), at the image's own resolution.
+    """Return the class of every pixel: uint8 or int16 (X, Y), at the image's own resolution.
 
-    Windows' logits are averaged, resized to the image and compared; no full-size logits are ever held.
+    The windows' logits are averaged and resized to the image. Full-size logits are never held.
 
     Args:
         model: in eval mode, on any device.
         image: (X, Y, 3) uint8 RGB.
-        evaluation: scale, window and stride, single scale.
-        mean, std: of the training's normalisation, RGB, 0..255.
-        observe: called with the (top, left) corners in the rescaled image and the affinity of each batch of
-            windows; only for a network that has one.
+        evaluation: scale, window and stride.
+        mean, std: the normalisation of the training, RGB, 0..255.
+        observe: called with the corners and the affinity of each batch of windows, once for each window;
+            only for a network that returns an affinity.
     """
     view = _view(model, image, evaluation.scale, evaluation, mean, std, observe=observe)
-    return _classes([view], lambda parts: parts[0])
+    return _classes([view], lambda logits: logits[0])
 
 
 @torch.inference_mode()
@@ -60,25 +61,30 @@ def predict_multi_scale(
     mean: tuple[float, ...],
     std: tuple[float, ...],
 ) -> np.ndarray:
-    """Returns the class of every pixel from all `evaluation.multi_scale_ratios`, each with and without flip.
+    """Return the class of every pixel from several scales, each with and without a flip: as from `predict`.
 
-    The softmax of each, at the image's own resolution, is averaged. Otherwise as `predict`.
+    The softmax of every scale and flip is averaged at the image's own resolution.
+
+    Args:
+        model: in eval mode, on any device.
+        image: (X, Y, 3) uint8 RGB.
+        evaluation: scale, its `multi_scale_ratios`, window and stride.
+        mean, std: the normalisation of the training, RGB, 0..255.
     """
-    views = [
-        _view(
-            model, image, tuple(int(side * ratio + 0.5) for side in evaluation.scale), evaluation, mean, std
-        )
-        for ratio in evaluation.multi_scale_ratios
-    ]
-    views = [one for view in views for one in (view, view.mirrored())]
-    return _classes(views, lambda parts: sum(part.softmax(dim=-1) for part in parts))
+    views = []
+    for ratio in evaluation.multi_scale_ratios:
+        scale = tuple(int(side * ratio + 0.5) for side in evaluation.scale)
+        view = _view(model, image, scale, evaluation, mean, std)
+        views += [view, view.flipped()]
+    return _classes(views, lambda logits: sum(one.softmax(dim=-1) for one in logits))
 
 
 @dataclass
 class _View:
-    """One scale of an image, mirrored or not: runs the model on the windows that a block of the image needs.
+    """An image at one scale, flipped or not, and the model that predicts its windows.
 
-    `pixels` are (X', Y', 3) uint8, `observed` the windows that `observe` has been told of.
+    `pixels` are (X', Y', 3) uint8 and not flipped. `statistics` are the mean and std of the normalisation.
+    `observed` are the corners of the windows that were given to `observe`.
     """
 
     model: nn.Module
@@ -88,46 +94,44 @@ class _View:
     observe: Observer | None = None
     observed: set[tuple[int, int]] = field(default_factory=set)
 
-    def mirrored(self) -> "_View":
+    def flipped(self) -> "_View":
+        """Return the same view, flipped left to right."""
         rows, columns = self.axes
-        return replace(self, axes=(rows, replace(columns, mirrored=True)), observed=set())
+        return replace(self, axes=(rows, replace(columns, flipped=True)), observed=set())
 
     def logits_shape(self) -> tuple[int, int, int]:
-        """Returns the (K, rows, columns) of one window's logits, by running the model on no window at all."""
-        nothing = torch.empty(0, 3, *(axis.window for axis in self.axes), device=self.pixels.device)
-        with sdpa_kernel(SDPBackend.MATH):  # the fused kernels need not take empty batches
-            return tuple(self.model(nothing).shape[1:])
+        """Return the shape (K, rows, columns) of a window's logits by running the model on an empty batch."""
+        empty = torch.empty(0, 3, *(axis.window for axis in self.axes), device=self.pixels.device)
+        with sdpa_kernel(SDPBackend.MATH):  # fused attention may refuse empty batches
+            return tuple(self.model(empty).shape[1:])
 
-    def block(self, parts: tuple[range, range], logits_shape: tuple[int, int, int]) -> WindowLogits:
-        """Returns what a block of the image, its rows and columns, needs of the windows that cover it."""
-        pieces = [axis_part(*each) for each in zip(self.axes, parts, logits_shape[1:], strict=True)]
-        matrices = [piece.matrix.to(self.pixels.device) for piece in pieces]
-        scores = torch.empty(
-            *(matrix.shape[1] for matrix in matrices), logits_shape[0], device=self.pixels.device
-        )
-        places = product(*(_places(piece.spans) for piece in pieces))
+    def block(self, lines: tuple[range, range], logits_shape: tuple[int, int, int]) -> BlockLogits:
+        """Return the logits of a block of the image, given by its rows and columns."""
+        device, (num_classes, *sizes) = self.pixels.device, logits_shape
+        per_axis = list(zip(self.axes, lines, sizes, strict=True))
+        rows, columns = (stitching_matrix(*arguments).to(device) for arguments in per_axis)
+        stitched = torch.empty(rows.shape[1], columns.shape[1], num_classes, device=device)
+        segments = product(*(axis.segments(own, size) for axis, own, size in per_axis))
         images = self._input()
-        tops, lefts = (
-            [axis.starts[number] for number in axis.windows(part)]
-            for axis, part in zip(self.axes, parts, strict=True)
-        )
-        for corners in self._batches(list(product(tops, lefts))):
-            logits = self._run(images, corners)
-            for index in range(len(corners)):
-                (rows, own_rows), (columns, own_columns) = next(places)
-                scores[rows, columns].copy_(logits[index, :, own_rows, own_columns].permute(1, 2, 0))
-            del logits  # there is no room for those of two batches where regions are small
-        return WindowLogits(scores, *matrices)
+        for batch in self._batches(list(segments)):
+            logits = self._run(images, [(row.start, column.start) for row, column in batch])
+            for window, (row, column) in zip(logits, batch, strict=True):
+                needed = window[
+                    :, row.logits.start : row.logits.stop, column.logits.start : column.logits.stop
+                ]
+                stitched[row.in_stitched, column.in_stitched].copy_(needed.permute(1, 2, 0))
+            del logits  # with small regions there is no memory for the logits of two batches
+        return BlockLogits(stitched, rows, columns)
 
-    def _batches(self, corners: list[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
-        """Yields windows by their (top, left) corners, as many as the model takes at a time."""
+    def _batches(self, windows: list[tuple[Segment, Segment]]) -> Iterator[list[tuple[Segment, Segment]]]:
+        """Yield batches of windows, each as large as the memory limit allows."""
         limit = _PIXELS_AT_ONCE.get(self.pixels.device.type, 2**19)
-        at_once = max(limit // math.prod(axis.window for axis in self.axes), 1)
-        for first in range(0, len(corners), at_once):
-            yield corners[first : first + at_once]
+        batch_size = max(limit // math.prod(axis.window for axis in self.axes), 1)
+        for first in range(0, len(windows), batch_size):
+            yield windows[first : first + batch_size]
 
     def _run(self, images: Tensor, corners: list[tuple[int, int]]) -> Tensor:
-        """Returns the logits of some windows of (1, 3, X', Y'), and tells `observe` of new ones."""
+        """Return the logits of the windows of (1, 3, X', Y') at `corners`. Call `observe` with new ones."""
         height, width = (axis.window for axis in self.axes)
         windows = torch.cat([images[..., y : y + height, x : x + width] for y, x in corners])
         if self.observe is None:
@@ -140,24 +144,12 @@ class _View:
         return logits
 
     def _input(self) -> Tensor:
-        """Returns the view normalised, (1, 3, X', Y'), at least as large as a window.
-
-        What is missing at the bottom and right is filled up with 0, the mean colour.
-        """
+        """Return the normalised view (1, 3, X', Y'), padded with 0 at the bottom and right to a window."""
         images = normalise(self.pixels[None], *self.statistics)
-        if self.axes[1].mirrored:
+        if self.axes[1].flipped:
             images = images.flip(3)
         bottom, right = (max(axis.window - axis.rescaled, 0) for axis in self.axes)
         return functional.pad(images, (0, right, 0, bottom)) if bottom or right else images
-
-
-def _places(spans: tuple[tuple[int, int], ...]) -> list[tuple[slice, slice]]:
-    """Returns for each window where its lines stand among those of all, and where in its own logits."""
-    ends = accumulate(end - first for first, end in spans)
-    return [
-        (slice(stop - (end - first), stop), slice(first, end))
-        for stop, (first, end) in zip(ends, spans, strict=True)
-    ]
 
 
 def _view(
@@ -169,27 +161,24 @@ def _view(
     std: tuple[float, ...],
     observe: Observer | None = None,
 ) -> _View:
-    """Returns the view of an image (X, Y, 3) rescaled into `scale`, on the model's device."""
+    """Return the view of an image (X, Y, 3) that is rescaled to fit `scale`, on the model's device."""
     size = rescaled_size(image.shape[:2], scale)
-    pixels = (
-        image if size == image.shape[:2] else cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
-    )
     axes = map(Axis, image.shape[:2], size, evaluation.window, evaluation.stride)
-    device = next(model.parameters()).device
-    return _View(
-        model, torch.from_numpy(np.ascontiguousarray(pixels)).to(device), tuple(axes), (mean, std), observe
-    )
+    if size != image.shape[:2]:
+        image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
+    pixels = torch.from_numpy(np.ascontiguousarray(image)).to(next(model.parameters()).device)
+    return _View(model, pixels, tuple(axes), (mean, std), observe)
 
 
-def _classes(views: list[_View], join: Callable[[list[Tensor]], Tensor]) -> np.ndarray:
-    """Returns the best class of every pixel, (X, Y), from what `join` makes of the views, tile by tile."""
-    size, device = tuple(axis.side for axis in views[0].axes), views[0].pixels.device
+def _classes(views: list[_View], combine: Callable[[list[Tensor]], Tensor]) -> np.ndarray:
+    """Return the best class of every pixel, (X, Y). `combine` turns the logits of all views into scores."""
+    size, device = tuple(axis.size for axis in views[0].axes), views[0].pixels.device
     shape = views[0].logits_shape()
     prediction = torch.empty(size, dtype=torch.uint8 if shape[0] <= 256 else torch.int16, device=device)
     for rows, columns in blocks([view.axes for view in views], shape, device):
         logits = [view.block((rows, columns), shape) for view in views]
-        place = prediction[rows.start : rows.stop, columns.start : columns.stop]
-        for tile in tiles(place.shape, shape[0], device):
-            best = join([part.tile(*tile) for part in logits]).max(dim=-1).indices
-            place[tile] = best.to(prediction.dtype)
+        block = prediction[rows.start : rows.stop, columns.start : columns.stop]
+        for tile in tiles(block.shape, shape[0], device):
+            best = combine([one.tile(*tile) for one in logits]).max(dim=-1).indices  # x y
+            block[tile] = best.to(prediction.dtype)
     return prediction.cpu().numpy()

@@ -1,12 +1,13 @@
-"""From the logits of overlapping windows to any part of the image, without the image's full-size logits.
+"""Logits of any part of an image from those of overlapping windows, without full-size logits.
 
-Upsampling a window, averaging windows and resizing to the original size are all linear and separable. So the
-logits of a block of the image are A S B^T for every class: S holds what the block needs of the windows' own
-small logits side by side, A and B say for each row and column of the block what it takes from which of them.
-Each line of A and B has a few entries only, and a tile of the block needs a few rows and columns of S only.
-A block is all of the image where its S is small enough, as it nearly always is.
+Upsampling a window, averaging windows and resizing to the image's own size are linear and separable. So the
+logits of a block of the image are A S B^T for every class. S holds the windows' own small logits, side by
+side; each row of A (or B) holds the weights that one row (or column) of the block gives to the lines of S.
+The weights are few, so a tile of the block needs only a few lines of S.
 
-K classes, X Y the image, X' Y' the rescaled image, x y a block or tile, R C rows and columns of S.
+K classes, X Y the image, x y a block or tile of it, R C rows and columns of S, r c those that a tile needs.
+view: the image at one scale, flipped or not. line: a row or a column. block: a part of the image whose S is
+held at once, nearly always the whole image. tile: a part of a block whose logits are held at once.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,148 +17,118 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-_BLOCK_ELEMENTS = {"cpu": 2**26, "cuda": 2**30}  # of the windows' logits held at a time, over all views
-_TILE_ELEMENTS = {"cpu": 2**20, "cuda": 2**25}  # logits of a tile held at a time
-_SMALLEST, _LARGEST = 64, 2048  # lines of a block: not cut further below, always above
+from regproxy.model.interpolation import bilinear_matrix, source_lines
+
+_BLOCK_ELEMENTS = {"cpu": 2**26, "cuda": 2**30}  # the most elements of S at once, over all views
+_TILE_ELEMENTS = {"cpu": 2**20, "cuda": 2**25}  # the most logits of a tile
 _TILE_COLUMNS = {"cpu": 128, "cuda": 1024}
+_MIN_BLOCK_LINES, _MAX_BLOCK_LINES = 64, 2048  # blocks of at most 64 lines are not divided further
 
 
 @dataclass(frozen=True)
-class WindowLogits:
-    """What a block of the image needs of the logits of one view's windows.
+class BlockLogits:
+    """The logits of a block in one view: `windows` is S (R, C, K), `rows` A (x, R) and `columns` B (y, C)."""
 
-    `scores` are S, (R, C, K) float32; `rows` and `columns` are A (x, R) and B (y, C).
-    """
-
-    scores: Tensor
+    windows: Tensor
     rows: Tensor
     columns: Tensor
 
     def tile(self, rows: slice, columns: slice) -> Tensor:
-        """Returns the logits of a tile of the block: (x, y, K)."""
+        """Return the logits of a tile of the block: (x, y, K)."""
         a, b = self.rows[rows], self.columns[columns]
-        used = [torch.nonzero(part.any(dim=0))[:, 0] for part in (a, b)]
-        scores = self.scores[used[0][:, None], used[1]]  # r c K
-        mixed = (a[:, used[0]] @ scores.flatten(1)).view(len(a), *scores.shape[1:])  # x c K
-        return b[:, used[1]] @ mixed  # x y K
+        needed_rows, needed_columns = (torch.nonzero(matrix.any(dim=0))[:, 0] for matrix in (a, b))
+        windows = self.windows[needed_rows[:, None], needed_columns]  # r c K
+        mixed = (a[:, needed_rows] @ windows.flatten(1)).view(len(a), *windows.shape[1:])  # x c K
+        return b[:, needed_columns] @ mixed  # x y K
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What a window contributes to a block along one axis.
+
+    `start` is the window's first line in the rescaled image, `lines` are the lines it contributes, counted
+    from its first line. `logits` are the lines of its logits that these are interpolated from; in S they
+    begin at line `offset`.
+    """
+
+    start: int
+    lines: range
+    logits: range
+    offset: int
+
+    @property
+    def in_stitched(self) -> slice:
+        """The lines of S that hold this segment's logits."""
+        return slice(self.offset, self.offset + len(self.logits))
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of a view: `side` lines of the image, `rescaled` to so many, cut into windows.
+    """One axis of a view: `size` lines of the image are rescaled to `rescaled` lines and cut into windows.
 
-    In a mirrored view the image's first line is the last.
+    In a flipped view the image's last line is the view's first.
     """
 
-    side: int
+    size: int
     rescaled: int
     window: int
     stride: int
-    mirrored: bool = False
+    flipped: bool = False
 
-    @property
-    def starts(self) -> list[int]:
-        return starts(self.rescaled, self.window, self.stride)
+    def in_view(self, lines: range) -> range:
+        """Return the numbers that lines of the image have in this view."""
+        return range(self.size - lines.stop, self.size - lines.start) if self.flipped else lines
 
-    def place(self, part: range) -> range:
-        """Returns some lines of the image, as the view numbers them."""
-        return range(self.side - part.stop, self.side - part.start) if self.mirrored else part
+    def rescaled_lines(self, lines: range) -> range:
+        """Return the lines of the rescaled image that lines of the image are interpolated from."""
+        return source_lines(self.rescaled, self.size, self.in_view(lines))
 
-    def lines(self, part: range) -> range:
-        """Returns which lines of the rescaled image some lines of the image are interpolated between."""
-        return taps(self.rescaled, self.side, self.place(part))
+    def segments(self, lines: range, logit_lines: int) -> list[Segment]:
+        """Return the segments of all windows that cover lines of the image.
 
-    def windows(self, part: range) -> list[int]:
-        """Returns which windows, by number, cover these lines of the image."""
-        lines = self.lines(part)
-        return [
-            number
-            for number, start in enumerate(self.starts)
-            if start < lines.stop and start + self.window > lines.start
-        ]
-
-    def spans(self, part: range, logits: int) -> list[tuple[range, range]]:
-        """Returns for each of `windows` which lines of the rescaled image it gives, and from which logits.
-
-        Both are numbered from the window's first line; `logits` are the lines of a window's logits.
+        Args:
+            logit_lines: the number of lines of a window's logits.
         """
-        lines, found = self.lines(part), []
-        for number in self.windows(part):
-            start = self.starts[number]
-            given = range(max(lines.start - start, 0), min(lines.stop - start, self.window))
-            found.append((given, taps(logits, self.window, given)))
+        needed, found, offset = self.rescaled_lines(lines), [], 0
+        for start in window_starts(self.rescaled, self.window, self.stride):
+            if start < needed.stop and start + self.window > needed.start:
+                own = range(max(needed.start - start, 0), min(needed.stop - start, self.window))
+                logits = source_lines(logit_lines, self.window, own)
+                found.append(Segment(start, own, logits, offset))
+                offset += len(logits)
         return found
 
 
-@dataclass(frozen=True)
-class AxisPart:
-    """Some lines of an axis: what each takes, `matrix` (x, R), from `spans`, lines of the windows' logits.
-
-    A span is (first, end) in the logits of a window; they are in the order of `Axis.windows`.
-    """
-
-    matrix: Tensor
-    spans: tuple[tuple[int, int], ...]
-
-
-@lru_cache(maxsize=64)  # images of a data set share a few sizes
-def axis_part(axis: Axis, part: range, logits: int) -> AxisPart:
-    """Returns what `part` of the image's lines takes, where a window has `logits` lines of logits."""
-    lines, spans = axis.lines(part), axis.spans(part, logits)
-    resize = bilinear(axis.rescaled, axis.side, axis.place(part), lines)
-    places = [
-        slice(axis.starts[number] + given.start - lines.start, axis.starts[number] + given.stop - lines.start)
-        for number, (given, _) in zip(axis.windows(part), spans, strict=True)
+@lru_cache(maxsize=64)  # the images of a data set have few sizes
+def stitching_matrix(axis: Axis, lines: range, logit_lines: int) -> Tensor:
+    """Return A or B for a block's `lines`, float32 (x, R): the weights of the windows' logits, by segment."""
+    needed, segments = axis.rescaled_lines(lines), axis.segments(lines, logit_lines)
+    resize = bilinear_matrix(axis.rescaled, axis.size, axis.in_view(lines), needed)
+    in_needed = [
+        slice(part.start + part.lines.start - needed.start, part.start + part.lines.stop - needed.start)
+        for part in segments
     ]
-    cover = torch.zeros(len(lines), dtype=torch.float64)
-    for place in places:
-        cover[place] += 1
+    num_windows = torch.zeros(len(needed), dtype=torch.float64)  # over each line
+    for covered in in_needed:
+        num_windows[covered] += 1
     pieces = [
-        (resize[:, place] / cover[place]) @ bilinear(logits, axis.window, given, used)
-        for place, (given, used) in zip(places, spans, strict=True)
+        (resize[:, covered] / num_windows[covered])
+        @ bilinear_matrix(logit_lines, axis.window, part.lines, part.logits)
+        for covered, part in zip(in_needed, segments, strict=True)
     ]
     matrix = torch.cat(pieces, dim=1).float()
-    used = tuple((taken.start, taken.stop) for _, taken in spans)
-    return AxisPart(matrix.flip(0) if axis.mirrored else matrix, used)
+    return matrix.flip(0) if axis.flipped else matrix
 
 
-def starts(side: int, window: int, stride: int) -> list[int]:
-    """Returns where windows begin along one axis so that they cover it; the last is moved inside."""
+def window_starts(size: int, window: int, stride: int) -> list[int]:
+    """Return the first line of each window so that they cover `size` lines; the last is moved inside."""
     return [
-        min(step * stride, max(side - window, 0)) for step in range(max(-(-(side - window) // stride), 0) + 1)
+        min(step * stride, max(size - window, 0)) for step in range(max(-(-(size - window) // stride), 0) + 1)
     ]
-
-
-def taps(size_in: int, size_out: int, part: range) -> range:
-    """Returns which lines `part` of the output is interpolated between, perhaps one more at either end."""
-    if size_in == size_out:
-        return part
-    low, high = (max((line + 0.5) * size_in / size_out - 0.5, 0.0) for line in (part[0], part[-1]))
-    return range(min(int(max(low - 1e-9, 0.0)), size_in - 1), min(int(high + 1e-9) + 2, size_in))
-
-
-def bilinear(size_in: int, size_out: int, part: range | None = None, lines: range | None = None) -> Tensor:
-    """Returns bilinear interpolation along one axis, align_corners False: float64 (size_out, size_in).
-
-    With `part` only those lines of the output, with `lines` only those of the input, which must hold `taps`.
-    """
-    part = range(size_out) if part is None else part
-    lines = range(size_in) if lines is None else lines
-    place = torch.arange(part.start, part.stop, dtype=torch.float64)
-    if size_in != size_out:
-        place = ((place + 0.5) * (size_in / size_out) - 0.5).clamp(0, size_in - 1)
-    low = place.long()
-    high = (low + 1).clamp(max=size_in - 1)
-    matrix = torch.zeros(len(part), len(lines), dtype=torch.float64)
-    rows = torch.arange(len(part))
-    matrix[rows, low - lines.start] = 1 - (place - low)
-    between = place > low  # elsewhere the next line may not even be among `lines`
-    matrix[rows[between], high[between] - lines.start] += (place - low)[between]
-    return matrix
 
 
 def tiles(size: tuple[int, int], num_classes: int, device: torch.device) -> Iterator[tuple[slice, slice]]:
-    """Yields the tiles (rows, columns) of a block of `size`, each with a bounded number of logits."""
+    """Yield the tiles (rows, columns) of a block of `size`, each with a bounded number of logits."""
     width = min(_TILE_COLUMNS.get(device.type, 128), size[1])
     height = max(_TILE_ELEMENTS.get(device.type, 2**20) // (num_classes * width), 1)
     for top in range(0, size[0], height):
@@ -168,33 +139,35 @@ def tiles(size: tuple[int, int], num_classes: int, device: torch.device) -> Iter
 def blocks(
     views: Sequence[tuple[Axis, Axis]], logits_shape: tuple[int, int, int], device: torch.device
 ) -> list[tuple[range, range]]:
-    """Cuts an image into as few blocks (rows, columns) as keep what they need of all views' logits bounded.
+    """Return the blocks (rows, columns) of an image: as few as keep the memory for window logits bounded.
 
-    One block is the rule. Windows that reach into several blocks are run for each of them.
+    There is nearly always one. A window that reaches into several blocks is predicted for each of them.
 
     Args:
         views: the axes of each view of the image.
         logits_shape: (K, rows, columns) of one window.
     """
     limit = _BLOCK_ELEMENTS.get(device.type, 2**26)
-    counts = [-(-axis.side // _LARGEST) for axis in views[0]]
+    counts = [-(-axis.size // _MAX_BLOCK_LINES) for axis in views[0]]
     while True:
-        parts = [_cut(axis.side, count) for axis, count in zip(views[0], counts, strict=True)]
-        needs = [_need(view, parts, logits_shape) for view in views]
-        if sum(needs) <= limit or all(len(part[0]) <= _SMALLEST for part in parts):
-            return [(rows, columns) for rows in parts[0] for columns in parts[1]]
-        counts[len(parts[1][0]) > len(parts[0][0])] += 1
+        rows, columns = (_divide(axis.size, count) for axis, count in zip(views[0], counts, strict=True))
+        elements = [_max_elements(view, (rows, columns), logits_shape) for view in views]
+        if sum(elements) <= limit or max(len(rows[0]), len(columns[0])) <= _MIN_BLOCK_LINES:
+            return [(some_rows, some_columns) for some_rows in rows for some_columns in columns]
+        counts[len(columns[0]) > len(rows[0])] += 1
 
 
-def _cut(side: int, count: int) -> list[range]:
-    step = -(-side // count)
-    return [range(start, min(start + step, side)) for start in range(0, side, step)]
+def _divide(size: int, count: int) -> list[range]:
+    step = -(-size // count)
+    return [range(start, min(start + step, size)) for start in range(0, size, step)]
 
 
-def _need(view: tuple[Axis, Axis], parts: list[list[range]], logits_shape: tuple[int, int, int]) -> int:
-    """Returns how many elements the largest of the blocks needs of a view's logits."""
-    lines = [
-        max(sum(len(used) for _, used in axis.spans(part, logits)) for part in pieces)
-        for axis, pieces, logits in zip(view, parts, logits_shape[1:], strict=True)
-    ]
-    return lines[0] * lines[1] * logits_shape[0]
+def _max_elements(
+    view: tuple[Axis, Axis], parts: tuple[list[range], list[range]], logits_shape: tuple[int, int, int]
+) -> int:
+    """Return how many elements of S the largest of some blocks needs in a view."""
+    rows, columns = (
+        max(sum(len(segment.logits) for segment in axis.segments(lines, logit_lines)) for lines in ranges)
+        for axis, ranges, logit_lines in zip(view, parts, logits_shape[1:], strict=True)
+    )
+    return rows * columns * logits_shape[0]

@@ -1,4 +1,4 @@
-"""The affinity head, which says what pixels belong to what token, and painting with it.
+"""The affinity head, which predicts which pixels belong to which token, and painting.
 
 B batch, C width, K classes, H W token grid, h w sub-cells a token, n = 9 neighbours in row-major order of
 their offsets (dy, dx) from (-1, -1) to (1, 1).
@@ -13,10 +13,10 @@ NEIGHBOURS = 9
 
 
 class AffinityHead(nn.Module):
-    """Predicts each sub-cell's affinity to the 3 x 3 tokens around it (paper section 4.2).
+    """The probability of each sub-cell to belong to each of the 3 x 3 tokens around it (paper section 4.2).
 
-    conv `depthwise`: 3x3 depth-wise, BN, ReLU, 1x1, BN, ReLU, 1x1; `normal`: 3x3, BN, ReLU, 1x1;
-    `none`: 1x1 alone (supplement, Table 2).
+    Layers by `conv` (supplement, Table 2): `depthwise` is 3x3 depth-wise, BN, ReLU, 1x1, BN, ReLU, 1x1;
+    `normal` is 3x3, BN, ReLU, 1x1; `none` is 1x1.
     """
 
     def __init__(self, width: int, region: tuple[int, int], conv: str) -> None:
@@ -31,7 +31,7 @@ class AffinityHead(nn.Module):
                 spatial = _conv_bn_relu(width, kernel=3, groups=width)
                 self.stem = nn.Sequential(*spatial, *_conv_bn_relu(width, kernel=1))
             case _:
-                raise ValueError(f"conv {conv!r} is not known, allowed are none, normal, depthwise")
+                raise ValueError(f"conv {conv!r} is invalid: expected none, normal or depthwise")
         self.out = Pointwise(width, NEIGHBOURS * region[0] * region[1], 1)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -39,11 +39,11 @@ class AffinityHead(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Maps (B, C, H, W) early tokens to the affinity (B, 9, h, w, H, W), in float32 at least.
+        """Return the affinity (B, 9, h, w, H, W) of early tokens (B, C, H, W), in float32 or more precise.
 
-        It sums to 1 over the neighbours and is exactly 0 for those outside the image.
+        It sums to 1 over the neighbours and is exactly 0 for neighbours outside the image.
         """
-        # With channels last, tokens come and affinities leave in the order in which painting reads them.
+        # Channels last is the memory order in which painting reads the affinity.
         features = features.contiguous(memory_format=torch.channels_last)
         scores = self.out(self.stem(features))  # B (n h w) H W
         height, width = self.region
@@ -54,7 +54,7 @@ class AffinityHead(nn.Module):
 
 
 class Pointwise(nn.Conv2d):
-    """A 1x1 convolution, computed as the matrix product that it is on channels-last features."""
+    """A 1x1 convolution, computed as a matrix product, which is faster on channels-last features."""
 
     def forward(self, features: Tensor) -> Tensor:
         weight = self.weight[:, :, 0, 0]
@@ -62,7 +62,7 @@ class Pointwise(nn.Conv2d):
 
 
 def outside_bias(height: int, width: int, *, like: Tensor) -> Tensor:
-    """Returns what takes neighbours outside an H x W grid out of a softmax: 0 or -inf, (H, W, 9, 1, 1)."""
+    """Return a bias before a softmax, (H, W, 9, 1, 1): -inf for neighbours outside an H x W grid, else 0."""
     outside = rearrange(outside_neighbours(height, width, device=like.device), "n H W -> H W n 1 1")
     return torch.zeros(outside.shape, dtype=like.dtype, device=like.device).masked_fill(
         outside, float("-inf")
@@ -70,39 +70,39 @@ def outside_bias(height: int, width: int, *, like: Tensor) -> Tensor:
 
 
 def outside_neighbours(height: int, width: int, *, device: torch.device | None = None) -> Tensor:
-    """Returns which neighbours of each token lie outside an H x W grid: bool (9, H, W)."""
+    """Return which neighbours of each token are outside an H x W grid, bool (9, H, W)."""
     offsets = torch.arange(-1, 2, device=device)
     rows = torch.arange(height, device=device) + offsets[:, None]  # 3 H
     columns = torch.arange(width, device=device) + offsets[:, None]  # 3 W
-    row_out = (rows < 0) | (rows >= height)
-    column_out = (columns < 0) | (columns >= width)
-    outside = row_out[:, None, :, None] | column_out[None, :, None, :]
+    row_outside = (rows < 0) | (rows >= height)
+    column_outside = (columns < 0) | (columns >= width)
+    outside = row_outside[:, None, :, None] | column_outside[None, :, None, :]
     return rearrange(outside, "dy dx H W -> (dy dx) H W")
 
 
 def paint(affinity: Tensor, token_logits: Tensor) -> Tensor:
-    """Spreads token logits over the sub-cells, weighted by affinity (paper section 4.3, Algorithm 1).
+    """Return the logits of all sub-cells: token logits weighted by affinity (section 4.3, Algorithm 1).
 
     Args:
         affinity: (B, 9, h, w, H, W), non-negative, sums to 1 over dim 1.
         token_logits: (B, K, H, W).
 
     Returns:
-        (B, K, H h, W w): each sub-cell's convex combination of the logits of the tokens around it.
+        (B, K, H h, W w): for each sub-cell a convex combination of the logits of the tokens around it.
 
     Raises:
-        ValueError: the shapes do not belong together.
+        ValueError: the shapes do not fit together.
     """
     if affinity.ndim != 6 or token_logits.ndim != 4 or affinity.shape[1] != NEIGHBOURS:
         raise ValueError(
-            f"paint takes affinity (B, 9, h, w, H, W) and token logits (B, K, H, W), "
+            f"paint expects affinity (B, 9, h, w, H, W) and token logits (B, K, H, W); "
             f"got {tuple(affinity.shape)} and {tuple(token_logits.shape)}"
         )
     batch, _, height, width, rows, columns = affinity.shape
     if (batch, rows, columns) != (token_logits.shape[0], *token_logits.shape[2:]):
         raise ValueError(
-            f"affinity {tuple(affinity.shape)} and token logits {tuple(token_logits.shape)} differ in "
-            f"batch or token grid"
+            f"paint expects one batch size and token grid; got affinity {tuple(affinity.shape)} and "
+            f"token logits {tuple(token_logits.shape)}"
         )
     neighbours = functional.unfold(token_logits, kernel_size=3, padding=1)  # B (K n) (H W)
     neighbours = rearrange(neighbours, "B (K n) L -> (B L) K n", n=NEIGHBOURS)

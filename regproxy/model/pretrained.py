@@ -1,7 +1,7 @@
-"""Pre-trained backbones: where their files lie, how they come there, and a load that accounts for every key.
+"""Pre-trained backbones: find or download a file of weights, and load it with every key accounted for.
 
-Weights are known by timm's name with its tag, such as vit_tiny_patch16_384.augreg_in21k_ft_in1k, and lie in
-one directory as `<name>.safetensors`; a file of one's own may also be a checkpoint that torch saved.
+A directory holds one file per set of weights, `<timm's name with its tag>.safetensors`, for example
+vit_tiny_patch16_384.augreg_in21k_ft_in1k.safetensors. A user's own file may also be a torch checkpoint.
 """
 
 import contextlib
@@ -14,55 +14,57 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn import functional
 
 from regproxy.config.variant import ModelConfig
-from regproxy.model.backbone import VisionTransformer
+from regproxy.errors import ConfigError, DataError
+from regproxy.model.backbone import VisionTransformer, resize_position_embedding
+from regproxy.model.state_diff import describe_differences
 from regproxy.model.torchvision_ops import declare_missing_operators
+from regproxy.storage.atomic import atomic_file
 
-_UNUSED = ("head.", "head_dist.")  # the classifiers of ImageNet
+_UNUSED = ("head.", "head_dist.")  # ImageNet classifiers
 _HUB = "https://huggingface.co"
-_PATIENCE_S = 5.0
+_HUB_TIMEOUT_S = 5.0
 
 
 def weights_file(model: ModelConfig, directory: Path) -> Path | None:
-    """Returns where the model's pre-trained weights are expected; None where it starts from scratch."""
+    """Return the path at which a model's pre-trained weights are expected, or None if it needs none."""
     if model.weights is None:
         return None
     return Path(model.weights) if model.pretrain == "file" else directory / f"{model.weights}.safetensors"
 
 
 def ensure_weights(model: ModelConfig, directory: Path) -> Path | None:
-    """Returns the file of `weights_file`, fetched by timm first where it is missing and the network allows.
+    """Return the path of a model's pre-trained weights, or None if it needs none. Download them if missing.
 
     Raises:
-        ValueError: it is not there and cannot be fetched; names the weights, the file and its place.
+        ConfigError: the weights are missing and cannot be downloaded; names the file and the download page.
     """
     path = weights_file(model, directory)
     if path is None or path.exists():
         return path
     if model.pretrain == "file":
-        raise ValueError(f"weights file {path} is missing, put it there or change weights in the profile")
+        raise ConfigError(f"weights file {path} is missing. Put it there or change `weights` in the profile.")
     try:
-        weights = _fetch(model.weights)
+        weights = _download(model.weights)
     except OSError as error:
-        raise ValueError(
+        raise ConfigError(
             f"weights {model.weights} ({model.pretrain} for {model.arch}) are not at {path} and could not be "
-            f"fetched ({error}); download model.safetensors from {_HUB}/timm/{model.weights} and put it "
-            f"there under that name, or set pretrained_dir in the profile to where it lies"
+            f"downloaded ({error}). Download model.safetensors from {_HUB}/timm/{model.weights} and save it "
+            f"as this file, or set pretrained_dir in the profile to the folder that holds it."
         ) from None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, temporary)
-    os.replace(temporary, path)
+    with atomic_file(path) as temporary:
+        save_file({name: tensor.contiguous() for name, tensor in weights.items()}, temporary)
     return path
 
 
-def _fetch(name: str) -> dict[str, Tensor]:
-    """Returns timm's weights from its hub; raises OSError if that cannot be reached."""
+def _download(name: str) -> dict[str, Tensor]:
+    """Return the weights that timm publishes under a name; raises OSError if its hub cannot be reached."""
     hub = os.environ.get("HF_ENDPOINT", _HUB)
-    # The hub's own client tries for most of a minute before it gives up; any answer will do here.
+    # Without this check the hub's client retries for most of a minute. An HTTP error proves a connection too.
     with contextlib.suppress(urllib.error.HTTPError):
-        urllib.request.urlopen(urllib.request.Request(hub, method="HEAD"), timeout=_PATIENCE_S).close()
+        urllib.request.urlopen(urllib.request.Request(hub, method="HEAD"), timeout=_HUB_TIMEOUT_S).close()
     declare_missing_operators()
     from timm.models import load_state_dict_from_hf
 
@@ -70,77 +72,74 @@ def _fetch(name: str) -> dict[str, Tensor]:
 
 
 def load_pretrained(backbone: VisionTransformer, path: Path) -> None:
-    """Loads a file of timm's weights into the backbone, its position embedding resized bicubically.
+    """Load a file of timm's weights into the backbone. Position embeddings are resized to its token grid.
 
-    Every key of the file must be one of the backbone's, of the same shape, or of ImageNet's classifier.
+    Every key of the file must be a key of the backbone with the same shape, or belong to an ImageNet
+    classifier. The backbone stays unchanged if one is not.
 
     Raises:
-        ValueError: the file is missing or unreadable, or any key is left over on either side.
+        DataError: the file is missing or unreadable, or keys are missing, superfluous or of another shape.
     """
     weights = read_weights(path)
     weights = {name: tensor for name, tensor in weights.items() if not name.startswith(_UNUSED)}
-    wanted = backbone.vit.state_dict()
-    if "pos_embed" in weights and weights["pos_embed"].ndim == 3:
-        weights["pos_embed"] = _resized_position(backbone, weights["pos_embed"], path)
-    problems = {
-        "missing": wanted.keys() - weights.keys(),
-        "superfluous": weights.keys() - wanted.keys(),
-        "of another shape": {
-            name for name in wanted.keys() & weights.keys() if wanted[name].shape != weights[name].shape
-        },
-    }
-    found = [f"{problem}: {', '.join(sorted(names))}" for problem, names in problems.items() if names]
-    if found:
-        raise ValueError(
-            f"{path} does not fit this backbone ({'; '.join(found)}), give weights of the same model"
-        )
-    backbone.vit.load_state_dict({name: tensor.to(wanted[name]) for name, tensor in weights.items()})
+    expected = backbone.vit.state_dict()
+    if "norm.weight" in expected and "norm.weight" not in weights:  # timm's name for a norm after pooling
+        weights = {name.replace("fc_norm.", "norm."): tensor for name, tensor in weights.items()}
+    for name in weights.keys() & expected.keys():
+        weights[name] = _resized(backbone, name, weights[name], expected[name].shape, path)
+    differences = describe_differences(expected, weights, check_dtypes=False)
+    if differences:
+        raise DataError(f"{path} does not fit this backbone ({differences}). Give weights of the same model.")
+    backbone.vit.load_state_dict({name: tensor.to(expected[name]) for name, tensor in weights.items()})
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Returns the tensors of a safetensors file or, never unpickling anything else, of a torch checkpoint.
+    """Return the tensors of a safetensors file or of a torch checkpoint. Nothing but tensors is unpickled.
 
     Raises:
-        ValueError: it is missing, damaged, or holds more than tensors by name.
+        DataError: the file is missing, damaged, or holds other objects than tensors by name.
     """
     if not path.exists():
-        raise ValueError(f"{path} is missing, give the path of a file of weights")
+        raise DataError(f"{path} is missing. Give the path of a file of weights.")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read as weights ({_first_line(error)}), fetch it again") from None
-    except Exception as error:  # pickle.UnpicklingError and whatever else a stranger's file may raise
-        raise ValueError(
-            f"{path} holds more than tensors and is not opened ({_first_line(error)}), give a file of weights"
+        raise DataError(f"{path} is damaged ({_first_line(error)}). Download it again.") from None
+    except Exception as error:  # an unknown file may raise pickle.UnpicklingError and many others
+        raise DataError(
+            f"{path} was not loaded: it holds other objects than tensors ({_first_line(error)}). "
+            f"Give a file of weights."
         ) from None
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise ValueError(f"{path} holds no tensors by name, give a file of weights")
+        raise DataError(f"{path} does not hold tensors by name. Give a file of weights.")
     return content
 
 
-def _resized_position(backbone: VisionTransformer, position: Tensor, path: Path) -> Tensor:
-    """Returns a (1, P + N, C) embedding of a square grid for the backbone's own grid."""
-    from timm.layers import resample_abs_pos_embed
+def _resized(backbone: VisionTransformer, name: str, tensor: Tensor, shape: torch.Size, path: Path) -> Tensor:
+    """Return a tensor of the file, resized to the backbone's token grid if it belongs to a square grid."""
+    if name == "pos_embed" and tensor.ndim == len(shape):
+        tokens = tensor.flatten(1, -2)  # SAM's is 1 H W C
+        prefix = shape[:-1].numel() - backbone.grid[0] * backbone.grid[1]
+        side = round(max(tokens.shape[1] - prefix, 0) ** 0.5)
+        if side**2 != tokens.shape[1] - prefix:
+            raise DataError(
+                f"{path}: pos_embed {list(tensor.shape)} does not fit a square grid with {prefix} prefix "
+                f"tokens. Give weights of the same model."
+            )
+        position = resize_position_embedding(tokens, (side, side), backbone.grid, prefix)
+        return position.reshape(*shape[:-1], -1)
+    if tensor.shape != shape and name.endswith("relative_position_bias_table"):  # BEiT's
+        from timm.layers import resize_rel_pos_bias_table
 
-    prefix = 0 if backbone.vit.no_embed_class else backbone.vit.num_prefix_tokens
-    side = round((position.shape[1] - prefix) ** 0.5)
-    if side**2 != position.shape[1] - prefix:
-        raise ValueError(
-            f"{path}: pos_embed {tuple(position.shape)} is that of no square grid with {prefix} prefix "
-            f"tokens, give weights of the same model"
-        )
-    return resample_abs_pos_embed(
-        position,
-        new_size=list(backbone.grid),
-        old_size=[side, side],
-        num_prefix_tokens=prefix,
-        antialias=False,
-    )
+        return resize_rel_pos_bias_table(tensor, backbone.grid, tuple(shape))
+    if tensor.shape != shape and name.endswith(("rel_pos_h", "rel_pos_w")):  # SAM's, resized as timm does
+        return functional.interpolate(tensor.T[None], shape[0], mode="linear")[0].T
+    return tensor
 
 
 def _first_line(error: Exception) -> str:

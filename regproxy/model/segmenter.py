@@ -1,4 +1,4 @@
-"""Segmenter's mask transformer (Strudel et al., ICCV 2021), the baseline of the supplement's Table 3.
+"""Segmenter with a mask transformer (Strudel et al., ICCV 2021), the baseline of the supplement's Table 3.
 
 B batch, C width, K classes, X Y image, p patch, H W token grid.
 """
@@ -8,25 +8,28 @@ from einops import einsum, rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
+from regproxy.errors import ConfigError
 from regproxy.model.backbone import VisionTransformer
+from regproxy.model.torchvision_ops import declare_missing_operators
 
 _HEAD_WIDTH = 64
 
 
 class MaskTransformer(nn.Module):
-    """Attends over patches and one token a class, then compares the two (Segmenter, section 3.2).
+    """A transformer over patch tokens and one token per class (Segmenter, section 3.2).
 
-    A class's mask is the cosine of its token with every patch, both after a linear map; the K masks of a
-    patch pass a LayerNorm.
+    The mask of a class is the cosine between its token and every patch token, both after a linear map. A
+    LayerNorm follows over the K masks of a patch.
     """
 
     def __init__(self, width: int, num_classes: int, *, depth: int = 2) -> None:
         super().__init__()
         if width % _HEAD_WIDTH:
-            raise ValueError(
-                f"the mask transformer needs a width that {_HEAD_WIDTH} divides, got {width}, "
-                f"choose another backbone"
+            raise ConfigError(
+                f"backbone width {width} is invalid: the mask transformer needs a multiple of {_HEAD_WIDTH}. "
+                f"Choose another backbone."
             )
+        declare_missing_operators()
         from timm.models.vision_transformer import Block
 
         norm = nn.LayerNorm
@@ -39,10 +42,10 @@ class MaskTransformer(nn.Module):
         self.patch_map = nn.Linear(width, width, bias=False)
         self.class_map = nn.Linear(width, width, bias=False)
         self.mask_norm = norm(num_classes)
-        self._draw(width)
+        self._initialise(width)
 
-    def _draw(self, width: int) -> None:
-        """Draws the weights as Segmenter does."""
+    def _initialise(self, width: int) -> None:
+        """Initialise the weights as Segmenter does."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
@@ -53,7 +56,7 @@ class MaskTransformer(nn.Module):
             nn.init.normal_(mapping.weight, std=width**-0.5)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Maps the last layer's tokens (B, C, H, W) to logits (B, K, H, W), normed over the classes."""
+        """Return logits (B, K, H, W) of the last tokens (B, C, H, W), normalised over the classes."""
         batch, _, height, width = features.shape
         patches = self.project(rearrange(features, "B C H W -> B (H W) C"))
         tokens = torch.cat([patches, self.classes.expand(batch, -1, -1)], dim=1)
@@ -67,7 +70,10 @@ class MaskTransformer(nn.Module):
 
 
 class Segmenter(nn.Module):
-    """A ViT with the mask transformer as its decoder; output at one value a patch."""
+    """A backbone with a mask transformer as its decoder: one prediction a patch.
+
+    `patch` is the side of a token in pixels, `stride` the (vertical, horizontal) pixels per output.
+    """
 
     def __init__(self, backbone: VisionTransformer, decoder: MaskTransformer) -> None:
         super().__init__()
@@ -77,6 +83,6 @@ class Segmenter(nn.Module):
         self.stride = (self.patch, self.patch)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Maps normalised images (B, 3, X, Y) of any size to logits (B, K, ceil(X / p), ceil(Y / p))."""
+        """Return logits (B, K, ceil(X / p), ceil(Y / p)) of normalised images (B, 3, X, Y) of any size."""
         _, late = self.backbone(images)  # B C H W
         return self.decoder(late)

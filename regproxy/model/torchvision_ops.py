@@ -1,8 +1,8 @@
-"""Lets timm import torchvision beside a CPU build of torch.
+"""Make torchvision, which timm imports, work with a CPU build of torch.
 
-PyPI offers torchvision for CUDA only. Its Python part works with any build of torch, but on import it
-registers shape functions for the operators `nms` and `qnms`, which its compiled part, unusable here, would
-have defined. Declaring them is all that is missing; nothing in this project calls them.
+PyPI offers torchvision for CUDA only. Its Python part works with every build of torch, but its import fails
+without the operators `nms` and `qnms` of its compiled part, which a CPU build of torch cannot load. Declaring
+the two operators is enough; this project never calls them.
 """
 
 import importlib.util
@@ -15,10 +15,10 @@ _SIGNATURE = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 
 def declare_missing_operators() -> None:
-    """Declares the operators where torch is a CPU build and they are absent; harmless to call again."""
+    """Declare the operators if torch is a CPU build and they are missing. Repeated calls do nothing."""
     if torch.version.cuda is not None or _all_present():
         return
-    _load_compiled_part()  # a torchvision that does fit defines them itself, and must be the only one to
+    _load_compiled_part()  # defines them if it fits this torch; a second definition would be an error
     for name in _OPERATORS:
         if not hasattr(torch.ops.torchvision, name):
             torch.library.define(f"torchvision::{name}", _SIGNATURE)
@@ -35,5 +35,5 @@ def _load_compiled_part() -> None:
     for library in Path(package.origin).parent.glob("_C.*"):
         try:
             torch.ops.load_library(library)
-        except OSError:  # linked against CUDA libraries that this torch does not have
+        except OSError:  # it needs CUDA libraries that this torch does not have
             continue

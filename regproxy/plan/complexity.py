@@ -1,11 +1,10 @@
-"""What a network costs: its parameters, GFLOPs counted the paper's way, and GMACs of every operator.
+"""Cost of a network: its parameters, GFLOPs counted in the paper's way, and GMACs of every operator.
 
-The paper's counter takes a multiply-add as one operation and leaves out all of attention, GELU, softmax,
-painting and upsampling. Linear layers count without their biases, convolutions with them, a norm twice its
-input, a ReLU and a max pooling once. GMACs are torch's own count of every matrix product and convolution,
-attention and painting included, halved. Counting runs on the meta device: shapes only, no weights and no
-arithmetic.
-B = 1 image, C channels, N positions.
+The paper counts a multiply-add as one operation and excludes attention, GELU, softmax, painting and
+upsampling. It counts linear layers without biases, convolutions with biases, two operations for each input
+value of a norm, and one for each input value of a ReLU or a max pooling.
+GMACs are half of torch's own count of every matrix product and convolution, in attention and painting too.
+Counting runs on the meta device, which has shapes but no weights and no arithmetic.
 """
 
 import dataclasses
@@ -19,11 +18,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from regproxy.config.variant import Variant
 from regproxy.model.build import build
 
-IMAGE_SIZE, NUM_CLASSES = (512, 512), 150  # of the paper's tables
+IMAGE_SIZE, NUM_CLASSES = (512, 512), 150  # as in the paper's tables
 
 
 def complexity(variant: Variant) -> dict[str, Any]:
-    """Returns what a variant's network is and costs at the paper's image size and number of classes.
+    """Return structure and cost of a variant's network at the paper's image size and number of classes.
 
     Keys: arch, head, region ([h, w] or None), conv, multi_level, num_classes, params, gflops_paper, gmacs.
     """
@@ -44,26 +43,26 @@ def complexity(variant: Variant) -> dict[str, Any]:
 
 
 def build_on_meta(variant: Variant, *, image_size: tuple[int, int] = IMAGE_SIZE) -> nn.Module:
-    """Returns the variant's network without weights, its position embedding sized for `image_size` (X, Y)."""
+    """Return the variant's network on the meta device, with position embeddings for images of (X, Y)."""
     recipe = dataclasses.replace(variant.recipe, crop=image_size)
     with torch.device("meta"):
         return build(dataclasses.replace(variant, recipe=recipe)).eval()
 
 
 def num_parameters(network: nn.Module) -> int:
-    """Returns how many parameters a network has."""
+    """Return the number of parameters of a network."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
 def gflops_paper(network: nn.Module, *, image_size: tuple[int, int] = IMAGE_SIZE) -> float:
-    """Returns 10^9 operations for one image of (X, Y) pixels, counted as the paper does (Tables 1 and 2)."""
+    """Return 10^9 operations for one image of (X, Y) pixels, counted as in the paper's Tables 1 and 2."""
     attention = [module for module in network.modules() if _is_attention(module)]
-    left_out = {id(part) for module in attention for part in module.modules()}
+    excluded = {id(inner) for module in attention for inner in module.modules()}
     counts: list[int] = []
     hooks = [
         module.register_forward_hook(partial(_count, counts))
         for module in network.modules()
-        if id(module) not in left_out
+        if id(module) not in excluded
     ]
     _run_on_meta(network, image_size)
     for hook in hooks:
@@ -72,7 +71,7 @@ def gflops_paper(network: nn.Module, *, image_size: tuple[int, int] = IMAGE_SIZE
 
 
 def gmacs(network: nn.Module, *, image_size: tuple[int, int] = IMAGE_SIZE) -> float:
-    """Returns 10^9 multiply-adds of every operator for one image of (X, Y) pixels, as torch counts them."""
+    """Return 10^9 multiply-adds of all operators for one image of (X, Y) pixels, as torch counts them."""
     with FlopCounterMode(display=False) as counter:
         _run_on_meta(network, image_size)
     return counter.get_total_flops() / 2e9
@@ -84,12 +83,12 @@ def _run_on_meta(network: nn.Module, image_size: tuple[int, int]) -> None:
 
 
 def _is_attention(module: nn.Module) -> bool:
-    """Whether it is timm's attention: the only kind of module with a joint projection to q, k and v."""
+    """Return whether a module is timm's attention, the only kind with a joint projection to q, k and v."""
     return hasattr(module, "qkv")
 
 
 def _count(counts: list[int], module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-    """Appends the operations of one call of a layer; anything else that is called costs nothing."""
+    """Append the operations of one call of a module to `counts`; modules of other kinds cost nothing."""
     match module:
         case nn.Conv2d():
             window = module.weight[0].numel()  # multiply-adds for one output value

@@ -1,8 +1,8 @@
-"""When tasks start on a number of equal GPUs, by list scheduling: the policy of the grid, simulated.
+"""Start times of tasks on equal GPUs, by list scheduling: the policy by which trials start.
 
-Tasks wait in a list. Whenever GPUs are free, the list is walked from its head and every task that fits
-starts. With the longest first and one GPU each, Graham's bound holds: the end comes no later than
-4/3 - 1/(3 m) of the best possible on m GPUs. GPUs are one pool; where they stand does not matter.
+Tasks wait in a list. Whenever GPUs become free, every task that fits starts, in the order of the list. If the
+longest is first and each needs one GPU, Graham's bound holds: the makespan is at most 4/3 - 1/(3 m) of the
+optimum on m GPUs. All GPUs form one pool; nodes are not modelled.
 """
 
 import heapq
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from regproxy.errors import ConfigError
 
-_SHARES = 10_000  # a GPU's smallest share is 1 / 10,000, as in Ray; whole numbers add without rounding
+_UNITS_PER_GPU = 10_000  # Ray's smallest share of a GPU is 1 / 10,000; integers add without rounding
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """Something that holds `gpus` GPUs (a share, where below one) for so many seconds."""
+    """Work that occupies `gpus` GPUs for some seconds; a number below 1 is a share of one GPU."""
 
     seconds: float
     gpus: float = 1.0
@@ -24,7 +24,7 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """When each task starts, in seconds and in the order that tasks came in; what that comes to."""
+    """Tasks, and the start of each in seconds, in the order of the list."""
 
     tasks: tuple[Task, ...]
     starts: tuple[float, ...]
@@ -37,45 +37,45 @@ class Schedule:
 
     @property
     def busy_seconds(self) -> float:
-        """GPU seconds that tasks hold."""
+        """GPU seconds that the tasks occupy."""
         return sum(task.seconds * task.gpus for task in self.tasks)
 
     @property
     def utilisation(self) -> float:
-        """The share, in (0, 1], of all GPU seconds until the end that tasks hold."""
+        """Share in (0, 1] of all GPU seconds until the last end that the tasks occupy."""
         return min(1.0, self.busy_seconds / (self.gpus * self.makespan))
 
 
 def list_schedule(tasks: Sequence[Task], gpus: int) -> Schedule:
-    """Schedules tasks, at least one, in the order of the list.
+    """Schedule one or more tasks in the order of the list.
 
     Raises:
-        ConfigError: no GPU at all, or fewer than one task needs.
+        ConfigError: there is no GPU, or there are fewer GPUs than one task needs.
     """
     if gpus < 1:
-        raise ConfigError(f"{gpus} GPUs are not allowed, give 1 or more")
-    needs = [round(task.gpus * _SHARES) for task in tasks]
-    if max(needs) > gpus * _SHARES:
+        raise ConfigError(f"--gpus is invalid: expected at least 1; got {gpus}")
+    needs = [round(task.gpus * _UNITS_PER_GPU) for task in tasks]
+    if max(needs) > gpus * _UNITS_PER_GPU:
         raise ConfigError(
-            f"a training needs {max(needs) / _SHARES:g} GPUs at once but there are {gpus}; give more GPUs or "
-            f"fewer workers"
+            f"a training needs {max(needs) / _UNITS_PER_GPU:g} GPUs but there are {gpus}: "
+            f"give more GPUs or fewer workers"
         )
-    free, now = gpus * _SHARES, 0.0
+    free_units, now = gpus * _UNITS_PER_GPU, 0.0
     waiting = list(range(len(tasks)))
-    running: list[tuple[float, int]] = []  # a heap of (end, index)
+    running: list[tuple[float, int]] = []  # heap of (end in seconds, index of the task)
     starts = [0.0] * len(tasks)
     while waiting:
-        held_back = []
+        still_waiting = []
         for index in waiting:
-            if needs[index] <= free:
-                free -= needs[index]
+            if needs[index] <= free_units:
+                free_units -= needs[index]
                 starts[index] = now
                 heapq.heappush(running, (now + tasks[index].seconds, index))
             else:
-                held_back.append(index)
-        waiting = held_back
+                still_waiting.append(index)
+        waiting = still_waiting
         if waiting:
             now = running[0][0]
             while running and running[0][0] == now:
-                free += needs[heapq.heappop(running)[1]]
+                free_units += needs[heapq.heappop(running)[1]]
     return Schedule(tasks=tuple(tasks), starts=tuple(starts), gpus=gpus)

@@ -1,8 +1,9 @@
-"""How long a profile's trainings take on a cluster of GPUs, longest first, as the grid runs them.
+"""Simulation of a profile's trainings on a cluster of GPUs, where the longest starts first.
 
-Counted are training and start-up; not validation, scoring or the time that nodes take to come up.
+It includes training and start-up, but not validation, scoring or the start of nodes.
 """
 
+import dataclasses
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,19 +17,19 @@ from regproxy.plan.schedule import Schedule, Task, list_schedule
 from regproxy.plan.speeds import Assumptions, Source, Speeds, crop_gmacs, speed_names
 
 
-class HasCell(Protocol):
-    """A trial, whoever keeps it."""
+class HasVariant(Protocol):
+    """Anything with a variant, such as a trial."""
 
     @property
     def variant(self) -> Variant: ...
 
 
-T = TypeVar("T", bound=HasCell)
+T = TypeVar("T", bound=HasVariant)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedTrial:
-    """A training in the plan; `images_per_second` is that of all its workers together."""
+    """A training in the plan. `images_per_second` is the sum over its workers."""
 
     variant: Variant
     seed: int
@@ -39,23 +40,23 @@ class PlannedTrial:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Trials in the order in which they wait, and their schedule."""
+    """Trials in the order in which they start if all GPUs are busy, and their schedule."""
 
     trials: tuple[PlannedTrial, ...]
     schedule: Schedule
 
 
 def longest_first(trials: Iterable[T]) -> list[T]:
-    """Returns trials by the multiply-adds of their whole training, most first; equal ones as they came.
+    """Return trials sorted by the multiply-adds of their whole training, largest first; the sort is stable.
 
-    A trial is anything with a `variant`. Counting takes about half a second for each different network.
+    Counting takes about half a second for each different network.
     """
 
-    def gmacs_in_all(trial: T) -> float:
+    def total_gmacs(trial: T) -> float:
         recipe = trial.variant.recipe
         return recipe.steps * recipe.batch_size * crop_gmacs(trial.variant)
 
-    return sorted(trials, key=gmacs_in_all, reverse=True)
+    return sorted(trials, key=total_gmacs, reverse=True)
 
 
 def plan(
@@ -66,26 +67,35 @@ def plan(
     assumptions: Assumptions | None = None,
     speeds: Speeds | None = None,
 ) -> Plan:
-    """Simulates a profile's trials on a cluster of so many GPUs.
+    """Simulate a profile's trials on a cluster.
 
-    `workers` replaces the profile's workers of one trial. A profile that asks for no GPU gets one a worker.
-    A worker with a share of a GPU has that share of its speed; one with several trains on one of them.
+    Args:
+        profile: its `resources.gpus` is the number of GPUs of one worker; 0 counts as 1. A worker with a
+            share of a GPU has that share of its speed. A worker with several GPUs trains on one of them.
+        gpus: number of GPUs of the cluster.
+        workers: workers of one trial; None for the profile's number.
+        assumptions: what is used where nothing was measured.
+        speeds: measured speeds.
 
     Raises:
-        ConfigError: a training does not fit on the cluster, `workers` do not divide a batch, or a speed is
-            given for what the profile does not have.
+        ConfigError: a training does not fit on the cluster, the workers do not divide a batch, or a speed is
+            invalid or for an unknown name.
     """
     assumptions, speeds = assumptions or Assumptions(), speeds or Speeds()
-    workers = profile.resources.workers if workers is None else workers
-    _check_workers(profile, workers)
+    resources = profile.resources
+    if workers is not None:
+        resources = dataclasses.replace(resources, workers=workers)
+    for variant in profile.variants:
+        resources.check_batch(variant, profile.name)
     _check_given(profile, speeds.given)
-    each = profile.resources.gpus or 1.0
+    gpus_per_worker = resources.gpus or 1.0
     trials = []
     for variant in profile.variants:
         speed, source = speeds.of(variant, assumptions)
-        speed *= assumptions.speed_up(workers) * min(1.0, each)
+        speed *= assumptions.speed_up(resources.workers) * min(1.0, gpus_per_worker)
         images = variant.recipe.steps * variant.recipe.batch_size
-        task = Task(seconds=assumptions.startup_seconds + images / speed, gpus=workers * each)
+        seconds = assumptions.startup_seconds + images / speed
+        task = Task(seconds=seconds, gpus=resources.workers * gpus_per_worker)
         trials += [
             PlannedTrial(variant=variant, seed=seed, images_per_second=speed, source=source, task=task)
             for seed in profile.seeds
@@ -94,20 +104,11 @@ def plan(
     return Plan(trials=tuple(trials), schedule=list_schedule([trial.task for trial in trials], gpus))
 
 
-def _check_workers(profile: Profile, workers: int) -> None:
-    if workers < 1:
-        raise ConfigError(f"{workers} workers are not allowed, give 1 or more")
-    for variant in profile.variants:
-        if variant.recipe.batch_size % (workers * variant.recipe.grad_accum_steps):
-            raise ConfigError(
-                f"{workers} workers with grad_accum_steps {variant.recipe.grad_accum_steps} do not divide "
-                f"batch_size {variant.recipe.batch_size} of variant {variant.name}, choose a divisor"
-            )
-
-
 def _check_given(profile: Profile, given: Mapping[str, float]) -> None:
     names = list(dict.fromkeys(name for variant in profile.variants for name in speed_names(variant)))
     for name, value in given.items():
         choose(name, names, "speeds: variant or architecture")
         if type(value) not in (int, float) or not 0 < value < math.inf:
-            raise ConfigError(f"speeds: {name} is {value!r}, give images per second of one GPU, above 0")
+            raise ConfigError(
+                f"speed of {name} is invalid: expected images/s of one GPU, above 0; got {value!r}"
+            )

@@ -1,13 +1,11 @@
-"""How fast a GPU trains a variant: measured, or assumed from the network's multiply-adds.
+"""Training speed of a variant in images per second of one GPU: measured, or assumed from its multiply-adds.
 
-A speed is images per second of one GPU. The assumption: training takes three times the multiply-adds of a
-forward pass (the backward pass is two), a multiply-add is two operations, and a GPU does its peak times the
-share that training makes of it (MFU).
+The assumption: training takes three times the multiply-adds of a forward pass (the backward pass takes two),
+a multiply-add is two operations, and a GPU reaches a fixed share of its peak (MFU, model FLOPs utilisation).
 """
 
 import dataclasses
 import json
-import math
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,49 +13,38 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from regproxy.config.parse import check_range
 from regproxy.config.variant import Recipe, Variant
 from regproxy.errors import ConfigError
 from regproxy.plan.complexity import build_on_meta, gmacs
 
 PEAK_TFLOPS = {"bf16": 312.0, "float32": 19.5}  # NVIDIA A100, dense; its data sheet
-_PASSES, _OPERATIONS_PER_MAC = 3, 2
+_PASSES, _OPERATIONS_PER_MAC = 3, 2  # one forward and two for the backward pass
 Source = Literal["measured", "assumed"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Assumptions:
-    """What a plan takes for granted where nothing was measured.
+    """Values that a plan uses where nothing was measured."""
 
-    `tflops` is the peak of one GPU in 10^12 operations a second; None takes an A100's at the recipe's
-    precision. Each worker after the first adds `efficiency` of the first one's speed.
-    """
-
-    tflops: float | None = None
-    mfu: float = 0.35
-    efficiency: float = 0.9
-    startup_seconds: float = 30.0
+    tflops: float | None = (
+        None  # peak of one GPU in 10^12 operations/s; None: an A100 at the recipe's precision
+    )
+    mfu: float = 0.35  # share of the peak that training reaches
+    efficiency: float = 0.9  # speed that each worker after the first adds, as a share of the first one's
+    startup_seconds: float = 30.0  # before each training
 
     def __post_init__(self) -> None:
-        for name in ("tflops", "mfu", "efficiency"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise ConfigError(f"{name} {value:g} is not allowed, it must be above 0")
-        for name in ("mfu", "efficiency"):
-            if getattr(self, name) > 1:
-                raise ConfigError(
-                    f"{name} {getattr(self, name):g} is not allowed, it is a share of 1 at most"
-                )
-        if not 0 <= self.startup_seconds < math.inf:
-            raise ConfigError(
-                f"startup {self.startup_seconds:g} is not allowed, it must be 0 seconds or more"
-            )
+        check_range(self, "tflops", low=0, above=True)
+        check_range(self, "mfu", "efficiency", low=0, high=1, above=True)
+        check_range(self, "startup_seconds", low=0)
 
     def peak_tflops(self, precision: str) -> float:
-        """The peak of one GPU at a recipe's precision, in 10^12 operations a second."""
+        """Return the peak of one GPU at a recipe's precision, in 10^12 operations per second."""
         return self.tflops or PEAK_TFLOPS[precision]
 
     def speed_up(self, workers: int) -> float:
-        """How many times as fast as one worker so many are."""
+        """Return the speed of some workers as a multiple of the speed of one."""
         return 1 + self.efficiency * (workers - 1)
 
 
@@ -65,74 +52,74 @@ class Assumptions:
 class Speeds:
     """Measured images per second of one GPU.
 
-    `given` goes by the name of a variant or an architecture, with or without `<data set>/` before it;
-    `recorded` by a variant's digest.
+    The keys of `given` are names of a variant or an architecture, also as `<data set>/<name>`. The keys of
+    `recorded` are fingerprints of variants.
     """
 
     given: Mapping[str, float] = field(default_factory=dict)
     recorded: Mapping[str, float] = field(default_factory=dict)
 
     def of(self, variant: Variant, assumptions: Assumptions) -> tuple[float, Source]:
-        """Returns a variant's images per second of one GPU and where they come from."""
+        """Return a variant's images per second of one GPU and their source."""
         for name in speed_names(variant):
             if name in self.given:
                 return self.given[name], "measured"
-        if variant.digest() in self.recorded:
-            return self.recorded[variant.digest()], "measured"
+        if variant.fingerprint() in self.recorded:
+            return self.recorded[variant.fingerprint()], "measured"
         return assumed_speed(variant, assumptions), "assumed"
 
 
 def speed_names(variant: Variant) -> list[str]:
-    """Returns what a given speed of this variant may be called, the most special first."""
+    """Return the names under which a speed of this variant may be given, the most specific first."""
     return [
-        f"{where}{what}"
-        for what in (variant.name, variant.model.arch)
-        for where in (f"{variant.data.name}/", "")
+        f"{prefix}{name}"
+        for name in (variant.name, variant.model.arch)
+        for prefix in (f"{variant.data.name}/", "")
     ]
 
 
 def assumed_speed(variant: Variant, assumptions: Assumptions) -> float:
-    """Returns the images per second at which one GPU is taken to train a variant's network."""
-    operations = _OPERATIONS_PER_MAC * _PASSES * crop_gmacs(variant)  # 10^9 an image
+    """Return the assumed images per second of one GPU for a variant's network."""
+    operations = _OPERATIONS_PER_MAC * _PASSES * crop_gmacs(variant)  # in 10^9 for one image
     return assumptions.peak_tflops(variant.recipe.precision) * 1e3 * assumptions.mfu / operations
 
 
 def read_speeds(path: Path) -> dict[str, float]:
-    """Reads a JSON object of images per second of one GPU, by variant or architecture; `plan` checks names.
+    """Read a JSON object of images per second of one GPU by variant or architecture; `plan` checks the names.
 
     Raises:
-        ConfigError: no such file, or no JSON object.
+        ConfigError: the file is missing or is not a JSON object.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
-        raise ConfigError(f"{path} cannot be read, give a JSON file of speeds") from None
+        raise ConfigError(f"{path} cannot be read. Give a JSON file of speeds.") from None
     except ValueError as error:
-        raise ConfigError(f"{path} is not JSON ({error}), mend it") from None
+        raise ConfigError(f"{path} is not valid JSON: {error}. Correct it.") from None
     if not isinstance(content, dict):
         raise ConfigError(
-            f"{path} holds no JSON object, write {{variant or architecture: images per second}}"
+            f"{path} is not a JSON object. Write {{variant or architecture: images per second}}."
         )
     return content
 
 
 def recorded_speeds(runs: Path, assumptions: Assumptions) -> dict[str, float]:
-    """Returns images per second of one GPU by variant digest: medians over the run records below `runs`."""
+    """Return the median images per second of one GPU over the run records below `runs`, by fingerprint."""
     found: dict[str, list[float]] = {}
     for path in sorted(runs.glob("**/run.json")):
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-            digest, speed = Variant.from_dict(record["variant"]).digest(), record["images_per_second"]
-            workers = record["workers"]
-        except (ValueError, KeyError):
-            continue  # another version's record says nothing of today's variants
+            fingerprint = Variant.from_dict(record["variant"]).fingerprint()
+            speed, workers = record["images_per_second"], record["workers"]
+        except (ValueError, KeyError, ConfigError):
+            continue  # a record of another version cannot match a variant of this one
         if speed > 0:
-            found.setdefault(digest, []).append(speed / assumptions.speed_up(workers))
-    return {digest: statistics.median(values) for digest, values in found.items()}
+            found.setdefault(fingerprint, []).append(speed / assumptions.speed_up(workers))
+    return {fingerprint: statistics.median(values) for fingerprint, values in found.items()}
 
 
 def crop_gmacs(variant: Variant) -> float:
-    """Returns 10^9 multiply-adds of a forward pass over one training crop; equal networks count once."""
+    """Return 10^9 multiply-adds of a forward pass on one training crop; cached for each network."""
     model = dataclasses.replace(
         variant.model,
         pretrain="none",

@@ -1,4 +1,4 @@
-"""A plan as a user reads it: a table by architecture and data set, or JSON with every training."""
+"""A plan as text: a table by architecture and data set, or JSON with every training."""
 
 import json
 import math
@@ -16,16 +16,16 @@ _HOUR = 3600.0
 
 
 def summary(plan: Plan, price: float | None) -> dict[str, Any]:
-    """Returns trainings, gpus, makespan_hours, utilisation, gpu_hours, reserved_gpu_hours, cost.
+    """Return trainings, gpus, makespan_hours, utilisation, gpu_hours, reserved_gpu_hours and cost.
 
-    `gpu_hours` are what trainings hold, `reserved_gpu_hours` all GPUs until the end; `cost` is that of the
-    reserved ones, None without a price of one GPU hour.
+    `gpu_hours` are occupied by trainings; `reserved_gpu_hours` are those of all GPUs until the last end.
+    `cost` is that of the reserved hours; None without a price of one GPU hour.
 
     Raises:
-        ConfigError: the price is below 0.
+        ConfigError: the price is negative or not finite.
     """
     if price is not None and not 0 <= price < math.inf:
-        raise ConfigError(f"price {price:g} is not allowed, it must be 0 or more")
+        raise ConfigError(f"price is invalid: expected at least 0; got {price:g}")
     schedule = plan.schedule
     reserved = schedule.gpus * schedule.makespan / _HOUR
     return {
@@ -40,7 +40,7 @@ def summary(plan: Plan, price: float | None) -> dict[str, Any]:
 
 
 def as_json(plan: Plan, profile: str, assumptions: Assumptions, price: float | None) -> str:
-    """Returns the summary, the assumptions and every training with its start, as a JSON object."""
+    """Return the summary, the assumptions and every training with its start, as a JSON object."""
     starts = plan.schedule.starts
     trials = [
         {
@@ -66,7 +66,7 @@ def as_json(plan: Plan, profile: str, assumptions: Assumptions, price: float | N
 
 
 def as_text(plan: Plan, profile: str, assumptions: Assumptions, price: float | None) -> str:
-    """Returns the table and what it comes to; speeds and hours of a line are means over its trainings."""
+    """Return a table and its totals. Speeds and hours in a line are means over its trainings."""
     total = summary(plan, price)
     groups: dict[tuple[str, str, str], list[PlannedTrial]] = {}
     for trial in plan.trials:
@@ -74,12 +74,12 @@ def as_text(plan: Plan, profile: str, assumptions: Assumptions, price: float | N
     lines = [_LINE.format(*_HEAD)]
     for (arch, data, source), trials in groups.items():
         hours = [trial.task.seconds / _HOUR for trial in trials]
-        held = sum(trial.task.gpus * trial.task.seconds for trial in trials) / _HOUR
+        gpu_hours = sum(trial.task.gpus * trial.task.seconds for trial in trials) / _HOUR
         lines.append(
             _LINE.format(
                 *(arch, data, len(trials), f"{trials[0].task.gpus:g}"),
                 *(f"{_mean(t.images_per_second for t in trials):.1f}", source),
-                *(f"{_mean(hours):.2f}", f"{held:.1f}"),
+                *(f"{_mean(hours):.2f}", f"{gpu_hours:.1f}"),
             )
         )
     trainings = total["trainings"]
@@ -91,22 +91,22 @@ def as_text(plan: Plan, profile: str, assumptions: Assumptions, price: float | N
         f"GPU hours    {total['gpu_hours']:.1f} in trainings, {total['reserved_gpu_hours']:.1f} reserved",
     ]
     if price is not None:
-        freed = f"{price * total['gpu_hours']:.2f} where idle GPUs are given back"
-        lines.append(f"cost         {total['cost']:.2f} at {price:g} a GPU hour; {freed}")
-    return "\n".join([*lines, *_provenance(plan.trials, assumptions)])
+        released = f"{price * total['gpu_hours']:.2f} if idle GPUs are released"
+        lines.append(f"cost         {total['cost']:.2f} at {price:g} a GPU hour; {released}")
+    return "\n".join([*lines, *_assumptions_text(plan.trials, assumptions)])
 
 
-def _provenance(trials: Iterable[PlannedTrial], assumptions: Assumptions) -> list[str]:
-    """Where the speeds come from, and what the plan leaves out."""
+def _assumptions_text(trials: Iterable[PlannedTrial], assumptions: Assumptions) -> list[str]:
+    """Return lines that state how speeds were assumed and what the plan excludes."""
     lines = []
-    guessed = sorted({trial.variant.recipe.precision for trial in trials if trial.source == "assumed"})
-    if guessed:
-        peaks = [f"{assumptions.peak_tflops(precision):g} TFLOP/s ({precision})" for precision in guessed]
+    precisions = sorted({trial.variant.recipe.precision for trial in trials if trial.source == "assumed"})
+    if precisions:
+        peaks = [f"{assumptions.peak_tflops(precision):g} TFLOP/s ({precision})" for precision in precisions]
         lines.append(f"assumed: {' and '.join(peaks)} a GPU, MFU {assumptions.mfu:g}, 3 x forward GMACs")
     return [
         *lines,
-        f"in both: {assumptions.startup_seconds:g} s of start-up a training; another worker adds "
-        f"{assumptions.efficiency:g} of the first one's speed; no validation or scoring",
+        f"included: {assumptions.startup_seconds:g} s of start-up for each training; each further worker "
+        f"adds {assumptions.efficiency:g} of the first one's speed; excluded: validation, scoring",
     ]
 
 

@@ -1,7 +1,7 @@
-"""The models that the paper's authors released: architectures, and what their tensors do not tell.
+"""The models that the paper's authors released: their architectures, taps and recipes.
 
-No key of a checkpoint tells the tapped block or the recipe; those stand here. A test holds them equal to the
-main profile.
+A checkpoint contains neither the tap nor the recipe, so they are listed here. A test compares them with the
+profile paper-main.
 """
 
 import re
@@ -11,122 +11,80 @@ from typing import Literal
 
 from regproxy.config.formats import FORMATS
 from regproxy.config.variant import Backbone, DataConfig, Evaluation, ModelConfig, Recipe, Variant
+from regproxy.errors import DataError
 
 Dataset = Literal["ade20k", "cityscapes"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Architecture:
-    """A row of the paper's main results.
-
-    Its `layout` tells it by its tensors: width, number of blocks, bottlenecks a stage of a hybrid's stem, and
-    whether it has a distillation token. `taps` says which block each data set's model taps.
-    """
+    """A row of the paper's main results."""
 
     arch: str
     variant: str
     backbone: Backbone
-    patch: int
-    layout: tuple[int, int, tuple[int, ...], bool]
-    taps: Mapping[str, int]
+    layout: tuple[int, int, tuple[int, ...], bool]  # width, blocks, stem's bottlenecks by stage, distilled?
+    taps: Mapping[str, int]  # by data set
     schedule: Literal["poly", "cosine_restart"]
+
+    @property
+    def patch(self) -> int:
+        """Side of a patch in pixels, the last number of the architecture's name."""
+        return int(self.arch.rsplit("/", 1)[1])
+
+
+def _row(arch: str, variant: str, timm_name: str, layout: tuple, taps: tuple[int, int]) -> Architecture:
+    schedule = "cosine_restart" if layout[0] >= 768 else "poly"  # wide models restart
+    by_dataset = dict(zip(("ade20k", "cityscapes"), taps, strict=True))
+    return Architecture(arch, variant, Backbone(timm_name=timm_name), layout, by_dataset, schedule)
 
 
 ARCHITECTURES = (
-    Architecture(
-        arch="Ti/16",
-        variant="official-ti",
-        backbone=Backbone(timm_name="vit_tiny_patch16_384"),
-        patch=16,
-        layout=(192, 12, (), False),
-        taps={"ade20k": 4, "cityscapes": 2},
-        schedule="poly",
-    ),
-    Architecture(
-        arch="S/16",
-        variant="official-s",
-        backbone=Backbone(timm_name="vit_small_patch16_384"),
-        patch=16,
-        layout=(384, 12, (), False),
-        taps={"ade20k": 4, "cityscapes": 2},
-        schedule="poly",
-    ),
-    Architecture(
-        arch="R26+S/32",
-        variant="official-r26",
-        backbone=Backbone(timm_name="vit_small_r26_s32_384"),
-        patch=32,
-        layout=(384, 12, (2, 2, 2, 2), False),
-        taps={"ade20k": -1, "cityscapes": -1},
-        schedule="poly",
-    ),
-    Architecture(
-        arch="B/16",
-        variant="official-b",
-        backbone=Backbone(timm_name="deit_base_distilled_patch16_384"),
-        patch=16,
-        layout=(768, 12, (), True),
-        taps={"ade20k": 4, "cityscapes": 2},
-        schedule="cosine_restart",
-    ),
-    Architecture(
-        arch="L/16",
-        variant="official-l",
-        backbone=Backbone(timm_name="vit_large_patch16_384"),
-        patch=16,
-        layout=(1024, 24, (), False),
-        taps={"ade20k": 9, "cityscapes": 5},
-        schedule="cosine_restart",
-    ),
-    Architecture(
-        arch="R50+L/32",
-        variant="official-r50",
-        backbone=Backbone(timm_name="vit_large_r50_s32_384"),
-        patch=32,
-        layout=(1024, 24, (3, 4, 6, 3), False),
-        taps={"ade20k": -1, "cityscapes": -1},
-        schedule="cosine_restart",
-    ),
+    _row("Ti/16", "official-ti", "vit_tiny_patch16_384", (192, 12, (), False), (4, 2)),
+    _row("S/16", "official-s", "vit_small_patch16_384", (384, 12, (), False), (4, 2)),
+    _row("R26+S/32", "official-r26", "vit_small_r26_s32_384", (384, 12, (2, 2, 2, 2), False), (-1, -1)),
+    _row("B/16", "official-b", "deit_base_distilled_patch16_384", (768, 12, (), True), (4, 2)),
+    _row("L/16", "official-l", "vit_large_patch16_384", (1024, 24, (), False), (9, 5)),
+    _row("R50+L/32", "official-r50", "vit_large_r50_s32_384", (1024, 24, (3, 4, 6, 3), False), (-1, -1)),
 )
 
 
 def find_architecture(shapes: Mapping[str, tuple[int, ...]], known: Sequence[Architecture]) -> Architecture:
-    """Returns the one of `known` that has the layout of these tensors, by the authors' names.
+    """Return the known architecture with the layout of these shapes, whose names are the authors'.
 
     Raises:
-        ValueError: there is none.
+        DataError: there is none. The message continues a sentence that begins with the name of the file.
     """
 
-    def count(prefix: str) -> int:
+    def count(prefix: str) -> int:  # different numbers that follow the prefix
         return len({match[1] for name in shapes if (match := re.match(rf"{prefix}\.(\d+)\.", name))})
 
     stages = r"backbone\.patch_embed\.backbone\.stages"
     stem = tuple(count(rf"{stages}\.{stage}\.blocks") for stage in range(count(stages)))
-    width, depth, distilled = (
-        shapes["backbone.pos_embed"][2],
-        count(r"backbone\.layers"),
-        "backbone.dist_token" in shapes,
-    )
+    width, depth = shapes["backbone.pos_embed"][2], count(r"backbone\.layers")
+    distilled = "backbone.dist_token" in shapes
     for architecture in known:
         if architecture.layout == (width, depth, stem, distilled):
             return architecture
-    raise ValueError(
-        f"is of no released architecture: width {width}, {depth} blocks, "
+    raise DataError(
+        f"is not a released architecture: width {width}, {depth} blocks, "
         f"{f'stem {list(stem)}' if stem else 'no stem'}, {'a' if distilled else 'no'} distillation token; "
         f"known are {', '.join(architecture.arch for architecture in known)}"
     )
 
 
 def official_variant(architecture: Architecture, dataset: Dataset, *, crop: int, region: int) -> Variant:
-    """Returns the variant of a released model: the paper's main schedule and evaluation on that data set.
+    """Return the variant of a released model: the paper's main schedule and evaluation on that data set.
 
     Args:
-        crop: side of the square that its position embedding was trained for, in pixels.
-        region: sub-cells along a token's side.
+        crop: side in pixels of the square for which its position embedding was trained.
+        region: number of sub-cells along each side of a token.
     """
     ade20k = dataset == "ade20k"
     steps = 160_000 if ade20k else 80_000
-    scale = (4 * crop, crop) if ade20k else (2048, 1024)  # (long, short); ADE20K's short side is the crop's
+    scale = (
+        (4 * crop, crop) if ade20k else (2048, 1024)
+    )  # (long, short); the short side of ADE20K is the crop's
     stride = crop if ade20k else min(crop, 512)
     restarts = architecture.schedule == "cosine_restart"
     return Variant(
@@ -144,7 +102,7 @@ def official_variant(architecture: Architecture, dataset: Dataset, *, crop: int,
             backbone=architecture.backbone,
             head="regproxy",
             region=(region, region),
-            conv="depthwise",  # the only kind that was released
+            conv="depthwise",  # all released models have this kind
             tap=architecture.taps[dataset],
             drop_path=0.1,
         ),

@@ -1,4 +1,4 @@
-"""From records to scores: what each variant of a profile reached on each data set, over its seeds."""
+"""Read the records of a profile and summarise the scores of each variant on each data set over its seeds."""
 
 import json
 import math
@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 from regproxy.config.profile import Profile
 from regproxy.config.variant import Variant
+from regproxy.errors import ConfigError, DataError
+from regproxy.runs.record import RECORD_FORMAT
 
-RECORD_FORMAT = 1
 _RESULT_KEYS = ("run_fingerprint", "miou", "num_images")
 _RUN_KEYS = ("fingerprint", "variant", "steps", "workers", "data_manifest", "git_commit")
 _COMPLEXITY_KEYS = ("params", "gflops_paper", "gmacs")
@@ -20,148 +21,151 @@ Metric = Literal["miou", "multi_scale_miou", "region_entropy"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """One scored trial: its result record, the folder of its run, and the run record where it is there."""
+class ScoredTrial:
+    """The records of a trial that has been scored.
+
+    `result` is its result record. `run` is its run record, None if `run_dir` holds none.
+    """
 
     result: Mapping[str, Any]
     run: Mapping[str, Any] | None
     run_dir: Path
 
     def value(self, metric: Metric) -> float | None:
-        """Returns mIoU of the whole split in percent, or entropy in nats; None if it was not measured."""
-        raw = _raw(self.result, metric)
-        return raw if raw is None or metric == "region_entropy" else 100 * raw
+        """Return mIoU of the whole split in percent, or entropy in nats; None if it was not measured."""
+        value = _stored_value(self.result, metric)
+        return value if value is None or metric == "region_entropy" else 100 * value
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """A variant on one data set: the seeds its profile asks for and the outcomes found among them."""
+    """A variant on one data set: the seeds of its profile, and those trials among them that are scored."""
 
     variant: Variant
     seeds: tuple[int, ...]
-    outcomes: Mapping[int, Outcome]  # by seed
+    trials: Mapping[int, ScoredTrial]  # seed -> trial
 
     def values(self, metric: Metric = "miou") -> list[float]:
-        """Returns the metric of every outcome that has it."""
-        found = (outcome.value(metric) for outcome in self.outcomes.values())
-        return [value for value in found if value is not None]
+        """Return the metric of every trial that has it, in the order of the seeds."""
+        values = (trial.value(metric) for trial in self.trials.values())
+        return [value for value in values if value is not None]
 
     def summary(self, metric: Metric = "miou") -> tuple[float, float, float] | None:
-        """Returns median, minimum and maximum of a metric; None unless every seed has it."""
+        """Return median, minimum and maximum of a metric; None unless every seed has it."""
         values = self.values(metric)
         if len(values) != len(self.seeds):
             return None
         return statistics.median(values), min(values), max(values)
 
     def median(self, metric: Metric = "miou") -> float | None:
-        """Returns the median of a metric; None unless every seed has it."""
+        """Return the median of a metric; None unless every seed has it."""
         summary = self.summary(metric)
         return summary and summary[0]
 
     @property
     def median_seed(self) -> int | None:
-        """The seed whose mIoU is the (lower) median of those found; None if there is none."""
-        ranked = sorted(self.outcomes, key=lambda seed: (self.outcomes[seed].value("miou"), seed))
+        """Seed of the scored trial with the median mIoU, the lower of two; None if no trial is scored."""
+        ranked = sorted(self.trials, key=lambda seed: (self.trials[seed].value("miou"), seed))
         return ranked[(len(ranked) - 1) // 2] if ranked else None
 
 
-Scores = Mapping[tuple[str, str], Score]  # by name of variant and of data set
-Complexity = Mapping[str, Mapping[str, Any]]  # by name of variant: params, gflops_paper, gmacs
+Scores = Mapping[tuple[str, str], Score]  # (variant, data set) -> score
+Complexity = Mapping[str, Mapping[str, Any]]  # variant -> params, gflops_paper, gmacs
 
 
 def collect(profile: Profile, *, results_dir: Path, runs_dir: Path) -> dict[tuple[str, str], Score]:
-    """Reads the records of every trial that the profile asks for; others are left alone.
+    """Read the records of every trial of a profile; files of other trials are ignored.
 
-    A result of an earlier run than the one that lies in its run folder counts as missing, and so does one of
-    a run with another model, recipe or classes than the profile has now.
+    A result counts as missing if it belongs to another run than the one in its run folder, or if that run
+    had another model, recipe or classes than the profile has now.
 
     Args:
-        profile: decides which variants, data sets and seeds there are, and their order.
+        profile: gives variants, data sets and seeds, and their order.
         results_dir: holds `<profile>/<data set>/<variant>/<seed>.json`.
         runs_dir: holds `<profile>/<data set>/<variant>/<seed>/run.json`; may be empty.
 
     Raises:
-        ValueError: a record is damaged; names the file and the remedy.
+        DataError: a record is damaged; the message has the file and the remedy.
     """
     scores = {}
     for variant in profile.variants:
-        place = Path(profile.name, variant.data.name, variant.name)
-        outcomes = {}
+        folder = Path(profile.name, variant.data.name, variant.name)
+        trials = {}
         for seed in profile.seeds:
-            run_dir = Path(runs_dir, place, str(seed))
-            result = _read_result(Path(results_dir, place, f"{seed}.json"))
-            run = read_record(run_dir / "run.json", _RUN_KEYS)
-            if result and (run is None or _is_result_of(result, run, variant)):
-                outcomes[seed] = Outcome(result=result, run=run, run_dir=run_dir)
-        scores[variant.name, variant.data.name] = Score(
-            variant=variant, seeds=profile.seeds, outcomes=outcomes
-        )
+            run_dir = Path(runs_dir, folder, str(seed))
+            result = _load_result(Path(results_dir, folder, f"{seed}.json"))
+            run = _load_record(run_dir / "run.json", _RUN_KEYS)
+            if result and (run is None or _is_current(result, run, variant)):
+                trials[seed] = ScoredTrial(result=result, run=run, run_dir=run_dir)
+        scores[variant.name, variant.data.name] = Score(variant=variant, seeds=profile.seeds, trials=trials)
     return scores
 
 
 def read_complexity(path: Path) -> dict[str, dict[str, Any]]:
-    """Reads what each variant's network costs, by name of variant; nothing where there is no file.
+    """Read the complexity of each variant's network, by name of variant; return {} if there is no file.
 
     Raises:
-        ValueError: the file is damaged; names it and the remedy.
+        DataError: the file is damaged; the message has the file and the remedy.
     """
-    record = read_record(path, ("variants",))
+    record = _load_record(path, ("variants",))
     variants = record["variants"] if record else {}
     if not isinstance(variants, dict):
-        raise ValueError(_damaged(path, "its variants are no mapping"))
+        raise _damaged(path, "expected a mapping under `variants`")
     for name, variant in variants.items():
         for key in _COMPLEXITY_KEYS:
             value = variant.get(key) if isinstance(variant, dict) else None
             if not _is_number(value) or value < 0:
-                raise ValueError(_damaged(path, f"{key} of variant {name} is no number"))
+                raise _damaged(
+                    path, f"{key} of variant {name}: expected a number of at least 0; got {value!r}"
+                )
     return variants
 
 
-def read_record(path: Path, keys: tuple[str, ...]) -> dict[str, Any] | None:
-    """Returns a JSON record, None where there is no file; raises ValueError if it lacks one of `keys`."""
+def _load_record(path: Path, keys: tuple[str, ...]) -> dict[str, Any] | None:
+    """Return a JSON record, None if there is no file; raise DataError unless it has all `keys`."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
     except UnicodeDecodeError:
-        raise ValueError(_damaged(path, "it is not text")) from None
+        raise _damaged(path, "expected UTF-8 text") from None
     try:
         record = json.loads(text)
     except ValueError:
-        raise ValueError(_damaged(path, "it is not JSON")) from None
+        raise _damaged(path, "expected JSON") from None
     if not isinstance(record, dict) or record.get("format") != RECORD_FORMAT:
-        raise ValueError(_damaged(path, f"it is no record of format {RECORD_FORMAT}"))
+        raise _damaged(path, f"expected a record of format {RECORD_FORMAT}")
     missing = [key for key in keys if key not in record]
     if missing:
-        raise ValueError(_damaged(path, f"it lacks {', '.join(missing)}"))
+        raise _damaged(path, f"keys are missing: {', '.join(missing)}")
     return record
 
 
-def _read_result(path: Path) -> dict[str, Any] | None:
-    result = read_record(path, _RESULT_KEYS)
+def _load_result(path: Path) -> dict[str, Any] | None:
+    result = _load_record(path, _RESULT_KEYS)
     if result is None:
         return None
     for metric, limit in (("miou", 1.0), ("multi_scale_miou", 1.0), ("region_entropy", math.inf)):
-        value = _raw(result, metric)
+        value = _stored_value(result, metric)
         if metric != "miou" and value is None:
             continue
         if not _is_number(value) or not 0 <= value <= limit:
-            allowed = "a number of 0 or more" if limit == math.inf else "between 0 and 1"
-            raise ValueError(_damaged(path, f"{metric} {value!r} is not {allowed}"))
+            allowed = "at least 0" if limit == math.inf else "in 0..1"
+            raise _damaged(path, f"{metric}: expected a number {allowed}; got {value!r}")
     return result
 
 
-def _is_result_of(result: Mapping[str, Any], run: Mapping[str, Any], variant: Variant) -> bool:
-    """Whether a result is that of the run beside it, and the run that of the variant as it is now."""
+def _is_current(result: Mapping[str, Any], run: Mapping[str, Any], variant: Variant) -> bool:
+    """Return whether a result belongs to this run, and the run to the variant as the profile has it now."""
     try:
         trained = Variant.from_dict(run["variant"])
-    except (ValueError, TypeError, KeyError, AttributeError):  # as an older version wrote it
+    except (ConfigError, TypeError, KeyError, AttributeError):  # a record of an older version
         return False
-    return run["fingerprint"] == result["run_fingerprint"] and trained.digest() == variant.digest()
+    return run["fingerprint"] == result["run_fingerprint"] and trained.fingerprint() == variant.fingerprint()
 
 
-def _raw(result: Mapping[str, Any], metric: Metric) -> Any:
-    """Returns what a result record says of a metric; only the mIoU stands in every record."""
+def _stored_value(result: Mapping[str, Any], metric: Metric) -> Any:
+    """Return a metric in the unit of the record; None if it is absent, as every metric but mIoU may be."""
     if metric == "multi_scale_miou":
         multi_scale = result.get("multi_scale")
         return multi_scale.get("miou") if isinstance(multi_scale, dict) else multi_scale
@@ -172,5 +176,5 @@ def _is_number(value: object) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
 
 
-def _damaged(path: Path, reason: str) -> str:
-    return f"{path} cannot be used, {reason}; delete it and run `dvc repro`"
+def _damaged(path: Path, reason: str) -> DataError:
+    return DataError(f"{path} is damaged: {reason}. Delete it and run `dvc repro`.")

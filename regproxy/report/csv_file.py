@@ -1,4 +1,4 @@
-"""The tables for programs: long form, one line a row and data set, empty where there is no value."""
+"""Render the tables as CSV for programs: one line per row and data set, empty fields for missing values."""
 
 import csv
 import io
@@ -6,7 +6,7 @@ from typing import Any
 
 from regproxy.config.profile import Profile, Row, Table
 from regproxy.report.aggregate import Complexity, Score, Scores
-from regproxy.report.layout import joined
+from regproxy.report.layout import label_text
 
 CSV_COLUMNS = (
     *("table", "row", "variant", "dataset", "metric", "seeds_found", "seeds_wanted"),
@@ -16,11 +16,11 @@ CSV_COLUMNS = (
 
 
 def csv_text(profile: Profile, scores: Scores, complexity: Complexity) -> str:
-    """Returns the tables as CSV.
+    """Return the tables of a profile as CSV.
 
-    mIoU and differences are in percent, `params` in ones, `gflops` (the paper's way) and `gmacs` in 10^9,
-    `region_entropy` in nats; the printed figures are the paper's own text. A row has no line for a data
-    set that its variant does not run on, unless the paper has a value there.
+    mIoU and differences are in percent, `params` is a count, `gflops` (counted as in the paper) and `gmacs`
+    are in 10^9, `region_entropy` is in nats. `params_printed` and `gflops_printed` are the paper's own text.
+    A row has no line for a data set that its variant does not run on, unless the paper has a value for it.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
@@ -30,18 +30,17 @@ def csv_text(profile: Profile, scores: Scores, complexity: Complexity) -> str:
             for data in profile.datasets:
                 score = scores.get((row.variant, data.name)) if row.variant else None
                 if score or row.needs or data.name in row.published:
-                    scored = _scored(score, table, row.published.get(data.name)) if score else {}
-                    told = _told(table, row, data.name, complexity)
-                    writer.writerow(told | scored)
+                    scored = _scored_fields(score, table, row.published.get(data.name)) if score else {}
+                    writer.writerow(_declared_fields(table, row, data.name, complexity) | scored)
     return text.getvalue()
 
 
-def _told(table: Table, row: Row, dataset: str, complexity: Complexity) -> dict[str, Any]:
-    """Returns what is known of a row without any score."""
+def _declared_fields(table: Table, row: Row, dataset: str, complexity: Complexity) -> dict[str, Any]:
+    """Return the fields that need no score."""
     counts = complexity.get(row.variant, {}) if row.variant else {}
     return {
         "table": table.name,
-        "row": joined(row.label),
+        "row": label_text(row.label),
         "variant": row.variant,
         "dataset": dataset,
         "metric": table.metric,
@@ -55,7 +54,7 @@ def _told(table: Table, row: Row, dataset: str, complexity: Complexity) -> dict[
     }
 
 
-def _scored(score: Score, table: Table, published: float | None) -> dict[str, Any]:
+def _scored_fields(score: Score, table: Table, published: float | None) -> dict[str, Any]:
     median, low, high = score.summary(table.metric) or (None,) * 3
     difference = None if None in (median, published) else median - published
     return {
@@ -70,4 +69,4 @@ def _scored(score: Score, table: Table, published: float | None) -> dict[str, An
 
 
 def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4) + 0.0  # 0.0 takes the sign off a zero
+    return None if value is None else round(value, 4) + 0.0  # turns -0.0 into 0.0

@@ -1,6 +1,5 @@
-"""The whole report: which sections stand in it, in which order, and the four files it is written to."""
+"""The whole report: its sections in their order, and the four files that hold it."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,28 +12,30 @@ from regproxy.report.layout import Document, Section
 from regproxy.report.markdown import markdown
 from regproxy.report.page import page
 from regproxy.report.tables import table_section
-from regproxy.report.what_was_run import deviations, missing_sentence, runs_grid, sentence
+from regproxy.report.what_was_run import deviations, missing_sentence, runs_table, summary_sentence
+from regproxy.storage.atomic import atomic_file
 
 _COMPLEXITY = (
-    "Parameters, GFLOPs (counted the paper's way) and GMACs (of every operator) are those of a row's model "
-    "for one 512 × 512 crop and 150 classes."
+    "Parameters, GFLOPs and GMACs are those of a row's model for one crop of 512 × 512 pixels and 150 "
+    "classes. GFLOPs are counted as in the paper; GMACs count every operator."
 )
 
 
 def compose(
     profile: Profile, scores: Scores, complexity: Complexity, figures: Sequence[str] = ()
 ) -> Document:
-    """Returns the report of a profile: what was run, deviations, tables, trends, entropy, pictures.
+    """Return the report of a profile: what was run, deviations, tables, trends, entropy, pictures.
 
     Args:
-        profile: gives the tables, trends and notes and their order.
+        profile: gives tables, trends and notes, and their order.
         scores: from `aggregate.collect`.
         complexity: from `aggregate.read_complexity`.
         figures: paths of pictures relative to the report.
     """
     seeds = ", ".join(map(str, profile.seeds))
-    counted = any(table.complexity for table in profile.tables)
-    sentences = (f"{sentence(profile)} Seeds: {seeds}.", counted and _COMPLEXITY, missing_sentence(scores))
+    complexity_sentence = _COMPLEXITY if any(table.complexity for table in profile.tables) else None
+    summary = f"{summary_sentence(profile)} Seeds: {seeds}."
+    sentences = (summary, complexity_sentence, missing_sentence(scores))
     pictures = Section(name="figures", title="Figures", pictures=tuple(figures)) if figures else None
     sections = (
         deviations(profile, scores),
@@ -47,7 +48,7 @@ def compose(
         name=profile.name,
         title=f"Results of profile {profile.name}",
         sentences=tuple(text for text in sentences if text),
-        runs=runs_grid(profile, scores),
+        runs=runs_table(profile, scores),
         sections=tuple(section for section in sections if section),
     )
 
@@ -60,10 +61,11 @@ def write_report(
     *,
     figures: Sequence[str] = (),
 ) -> Document:
-    """Writes `tables.md`, `.csv` and `.tex` and `report.html`, each whole or not at all; returns the report.
+    """Write `tables.md`, `tables.csv`, `tables.tex` and `report.html`, each atomically; return the report.
 
     Args:
-        directory: where the files go and the figures lie; it exists. The others are those of `compose`.
+        profile, scores, complexity, figures: see `compose`.
+        directory: an existing folder for the files; paths of figures are relative to it.
     """
     document = compose(profile, scores, complexity, figures)
     _write(directory / "tables.md", markdown(document))
@@ -74,6 +76,5 @@ def write_report(
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

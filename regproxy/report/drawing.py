@@ -1,4 +1,4 @@
-"""Drawing, from arrays and numbers to a PNG: panels with a legend, and curves."""
+"""Draw PNG files from arrays and numbers: panels with a legend, and curves."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DPI = 150
-_WIDE = 1.5  # width over height, from which on two panels stand side by side
-_MAX_POINTS = 200  # of a curve; longer ones are averaged
+_WIDE = 1.5  # panels with a larger width / height are drawn two per row
+_MAX_POINTS = 200  # longer curves are averaged to this many points
 _INK, _FAINT = "#222222", "#d9d9d9"
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture with its title: pixels (H, W, 3) uint8 RGB."""
+    """A picture with its title; `pixels` are (H, W, 3) uint8 RGB."""
 
     title: str
     pixels: np.ndarray
@@ -29,7 +29,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Curve:
-    """A metric over the training: steps and values of the run that stands for it, and of other seeds."""
+    """A metric against the step: `points` of the median seed, `others` of the other seeds."""
 
     label: str
     points: Sequence[tuple[int, float]]
@@ -37,7 +37,7 @@ class Curve:
 
 
 def paint_label(label: np.ndarray, colours: np.ndarray) -> np.ndarray:
-    """Returns a label map (H, W) in the colours (K, 3) of its classes: uint8 (H, W, 3), void hatched dark."""
+    """Return a label map (H, W) in the colours (K, 3) of its classes, uint8 (H, W, 3); void is hatched."""
     table = np.zeros((256, 3), np.uint8)
     table[: len(colours)] = colours
     pixels = table[label]
@@ -47,18 +47,18 @@ def paint_label(label: np.ndarray, colours: np.ndarray) -> np.ndarray:
     return np.where((label == IGNORE_LABEL)[..., None], hatch[..., None], pixels)
 
 
-def draw(panels: Sequence[Panel], legend: Sequence[tuple[str, np.ndarray | None]], path: Path) -> None:
-    """Writes panels of one size in a grid with a legend below; wide ones two side by side, else up to five.
+def draw_panels(panels: Sequence[Panel], legend: Sequence[tuple[str, np.ndarray | None]], path: Path) -> None:
+    """Write a PNG of panels with a legend below: two panels per row if they are wide, else up to five.
 
     Args:
-        panels: at least one.
-        legend: names with their colours (3,) uint8, None for void.
-        path: the PNG to write.
+        panels: one or more, all of one size.
+        legend: names with their colours, uint8 (3,), or None for void.
+        path: the file to write.
     """
     height, width = panels[0].pixels.shape[:2]
     columns = min(len(panels), 2 if width / height > _WIDE else 5)
     rows = -(-len(panels) // columns)
-    panel_width = (10.0 if columns == 2 else 13.0) / max(columns, 2)  # inches, as all lengths below
+    panel_width = (10.0 if columns == 2 else 13.0) / max(columns, 2)  # inches, like all lengths below
     panel_height = panel_width * height / width
     legend_rows = -(-len(legend) // max(round(columns * panel_width / 1.6), 1))
     total_height = rows * (panel_height + 0.34) + 0.12 + 0.2 * legend_rows
@@ -67,8 +67,10 @@ def draw(panels: Sequence[Panel], legend: Sequence[tuple[str, np.ndarray | None]
     for index, panel in enumerate(panels):
         row, column = divmod(index, columns)
         top = 1 - (row * (panel_height + 0.34) + 0.3) / total_height
-        share = panel_height / total_height
-        axes = figure.add_axes(((column + 0.012) / columns, top - share, 0.976 / columns, share))
+        height_share = panel_height / total_height
+        axes = figure.add_axes(
+            ((column + 0.012) / columns, top - height_share, 0.976 / columns, height_share)
+        )
         axes.imshow(panel.pixels, interpolation="nearest" if width < 600 else "auto")
         axes.set_title(panel.title, fontsize=title_size, color=_INK, pad=4)
         axes.set_axis_off()
@@ -85,21 +87,21 @@ def _add_legend(figure: "Figure", legend: Sequence[tuple[str, np.ndarray | None]
         Patch(**void) if colour is None else Patch(facecolor=colour / 255, edgecolor=_INK, linewidth=0.4)
         for _, colour in legend
     ]
-    look = {"fontsize": 9, "frameon": False, "handlelength": 1.2, "borderaxespad": 0.2, "borderpad": 0.2}
+    style = {"fontsize": 9, "frameon": False, "handlelength": 1.2, "borderaxespad": 0.2, "borderpad": 0.2}
     names = [name for name, _ in legend]
-    figure.legend(patches, names, loc="lower center", ncols=columns, **look)
+    figure.legend(patches, names, loc="lower center", ncols=columns, **style)
 
 
 def draw_curves(title: str, loss: Sequence[Curve], miou: Sequence[Curve], path: Path) -> None:
-    """Writes loss and, where there is any, validation mIoU (percent) against the step, side by side."""
+    """Write a PNG with loss and validation mIoU (percent) against the step; a metric may have no curves."""
     shown = [(name, curves) for name, curves in (("loss", loss), ("val mIoU, %", miou)) if curves]
     longest = max((len(curve.label) for _, curves in shown for curve in curves), default=0)
     count = max((len(curves) for _, curves in shown), default=0)
     figure = _figure(4.6 * len(shown) + 0.5 + 0.085 * longest, max(3.4, 0.5 + 0.2 * count))
     figure.set_layout_engine("constrained")
     figure.suptitle(title, fontsize=12, color=_INK)
-    for place, (name, curves) in enumerate(shown, start=1):
-        axes = figure.add_subplot(1, len(shown), place)
+    for position, (name, curves) in enumerate(shown, start=1):
+        axes = figure.add_subplot(1, len(shown), position)
         for index, curve in enumerate(curves):
             _plot(axes, curve, index)
         axes.set_xlabel("step", color=_INK)
@@ -123,9 +125,9 @@ def _plot(axes: "Axes", curve: Curve, index: int) -> None:
 
 
 def _thinned(points: Sequence[tuple[int, float]]) -> np.ndarray:
-    """Returns (2, P) steps and values, neighbours averaged so that P stays small."""
-    parts = np.array_split(np.array(points, np.float64), min(len(points), _MAX_POINTS))
-    return np.stack([part.mean(axis=0) for part in parts], axis=1)
+    """Return steps and values as (2, P), with neighbours averaged so that P is at most _MAX_POINTS."""
+    groups = np.array_split(np.array(points, np.float64), min(len(points), _MAX_POINTS))
+    return np.stack([group.mean(axis=0) for group in groups], axis=1)
 
 
 def _figure(width: float, height: float) -> "Figure":
@@ -135,5 +137,5 @@ def _figure(width: float, height: float) -> "Figure":
 
 
 def _save(figure: "Figure", path: Path) -> None:
-    # Without the version of matplotlib inside, equal figures are equal files.
+    # Without matplotlib's version in the file, equal figures give equal files.
     figure.savefig(path, format="png", metadata={"Software": None})

@@ -1,55 +1,56 @@
-"""What the scores show beyond the tables: the paper's trends, and how pure the regions are."""
+"""The sections after the tables: whether the paper's trends appear, and the entropy of the regions."""
 
 from regproxy.config.profile import Profile
 from regproxy.report.aggregate import Scores
-from regproxy.report.layout import NOTHING, Grid, Section, row_label, signed, words
+from regproxy.report.layout import NO_VALUE, Section, TextTable, row_label, signed, text_column
 from regproxy.report.tables import score_text
 
 _ENTROPY = (
-    "Mean entropy in nats of the regions' category histograms (Eq. 5) over the validation split; lower is "
-    "semantically purer."
+    "Mean entropy, in nats, of the class histogram of a region (Eq. 5 of the paper) over the validation "
+    "split. A lower value means that a region covers fewer classes."
 )
 
 
 def trends(profile: Profile, scores: Scores) -> Section | None:
-    """Returns which of the paper's trends the single-scale medians show; None for a profile without any."""
+    """Return the section on the paper's trends, judged by single-scale medians; None without any trend."""
     if not profile.trends:
         return None
-    answers: list[list[str]] = [[] for _ in profile.datasets]
-    held, failed = 0, []
+    answers: dict[str, list[str]] = {data.name: [] for data in profile.datasets}
+    confirmed, refuted = 0, []
     for trend in profile.trends:
-        for place, data in enumerate(profile.datasets):
-            better, than = (scores.get((variant, data.name)) for variant in (trend.better, trend.than))
-            medians = [score.median() if score else None for score in (better, than)]
-            if None in medians:
-                answers[place].append(NOTHING)
+        for dataset, texts in answers.items():
+            pair = (scores.get((variant, dataset)) for variant in (trend.better, trend.than))
+            better, worse = (score.median() if score else None for score in pair)
+            if better is None or worse is None:
+                texts.append(NO_VALUE)
                 continue
-            # Of the rounded medians, so that it is the difference of what the tables show.
-            difference = round(round(medians[0], 2) - round(medians[1], 2), 2)
-            held += difference > 0
-            failed += [] if difference > 0 else [f"{trend.claim}, on {data.name}"]
-            answers[place].append(f"{'yes' if difference > 0 else 'no'} ({signed(difference)})")
-    columns = [words("claim", [trend.claim for trend in profile.trends])]
-    columns += [words(data.name, found) for data, found in zip(profile.datasets, answers, strict=True)]
+            # Rounded medians give the difference of the numbers in the tables.
+            difference = round(round(better, 2) - round(worse, 2), 2)
+            if difference > 0:
+                confirmed += 1
+            else:
+                refuted.append(f"{trend.claim}, on {dataset}")
+            texts.append(f"{'yes' if difference > 0 else 'no'} ({signed(difference)})")
+    columns = [text_column("claim", [trend.claim for trend in profile.trends])]
+    columns += [text_column(dataset, texts) for dataset, texts in answers.items()]
     return Section(
         name="trends",
         title="Trends of the paper",
-        sentences=(_verdict(held, failed),),
-        grid=Grid(columns=tuple(columns)),
+        sentences=(_trend_sentence(confirmed, refuted),),
+        table=TextTable(columns=tuple(columns)),
     )
 
 
-def _verdict(held: int, failed: list[str]) -> str:
-    total = held + len(failed)
+def _trend_sentence(confirmed: int, refuted: list[str]) -> str:
+    total = confirmed + len(refuted)
     if not total:
-        return "None of the comparisons can be made yet."
-    if not failed:
-        return f"{held} of {total} comparisons hold at this scale."
-    return f"{held} of {total} comparisons hold at this scale; not: {'; '.join(failed)}."
+        return "No trend can be checked yet."
+    exceptions = f" Exceptions: {'; '.join(refuted)}." if refuted else ""
+    return f"{confirmed} of {total} comparisons agree with the paper.{exceptions}"
 
 
 def region_entropy(profile: Profile, scores: Scores) -> Section | None:
-    """Returns the region entropies of every variant that has any; None if none has."""
+    """Return the section with the region entropy of every variant that has one; None if no variant has."""
     names = list(dict.fromkeys(variant.name for variant in profile.variants))
     measured = [
         name
@@ -59,15 +60,15 @@ def region_entropy(profile: Profile, scores: Scores) -> Section | None:
     if not measured:
         return None
     columns = [
-        words("variant", measured),
-        words("row", [row_label(profile, name) for name in measured]),
+        text_column("variant", measured),
+        text_column("row", [row_label(profile, name) for name in measured]),
         *(
-            words(
+            text_column(
                 data.name,
                 [score_text(scores.get((name, data.name)), "region_entropy", 3) for name in measured],
             )
             for data in profile.datasets
         ),
     ]
-    grid = Grid(columns=tuple(columns), labels=2)
-    return Section(name="region-entropy", title="Region entropy", sentences=(_ENTROPY,), grid=grid)
+    table = TextTable(columns=tuple(columns), labels=2)
+    return Section(name="region-entropy", title="Region entropy", sentences=(_ENTROPY,), table=table)

@@ -1,6 +1,6 @@
-"""The tables as LaTeX, for a paper to \\input."""
+"""Render the tables of the report as LaTeX, to be read into a paper with \\input."""
 
-from regproxy.report.layout import Document, Entry, Grid, Section
+from regproxy.report.layout import Document, Entry, Section, TextTable
 
 _SPECIALS = {
     "\\": r"\textbackslash{}",
@@ -15,57 +15,54 @@ _SPECIALS = {
     "<": r"$<$",
     ">": r"$>$",
     "|": r"$|$",
-    "[": "{[}",  # after a line's end it would open that command's option
+    "[": "{[}",  # after `\\` a bracket would start an optional argument
     "]": "{]}",
 }
 _ESCAPES = str.maketrans(_SPECIALS)
 
 
 def latex(document: Document) -> str:
-    """Returns a table environment for every grid of the report; what was run stands in comments above."""
+    """Return a table environment for every section with a table; comments at the top describe the runs."""
     comments = [document.title, *document.sentences, *_runs(document.runs)]
     comments.append(r"Preamble: \usepackage{booktabs,graphicx,amssymb}")
     blocks = ["\n".join("% " + " ".join(comment.split()) for comment in comments)]
-    blocks += [_table(document.name, section) for section in document.sections if section.grid]
+    blocks += [_table(document.name, section) for section in document.sections if section.table]
     return "\n\n".join(blocks) + "\n"
 
 
 def escape(text: str) -> str:
-    """Returns text that LaTeX prints as it stands, on one line."""
+    """Return text on one line, with every special character escaped for LaTeX."""
     return " ".join(text.split()).translate(_ESCAPES)
 
 
-def _runs(grid: Grid) -> list[str]:
+def _runs(table: TextTable) -> list[str]:
     return [
-        "; ".join(f"{head}: {entry.text}" for head, entry in zip(grid.header, line, strict=True))
-        for line in grid.lines
+        "; ".join(f"{header}: {entry.text}" for header, entry in zip(table.headers, line, strict=True))
+        for line in table.lines
     ]
 
 
 def _table(name: str, section: Section) -> str:
-    grid = section.grid
+    table = section.table
     lines = [
         r"\begin{table}[htbp]",
         r"\centering",
         rf"\caption{{{escape(section.title)}}}",
         rf"\label{{tab:{name}-{section.name}}}",
-        # Wide tables shrink to the line, others keep their size.
+        # Shrink only tables that are wider than the text.
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-        rf"\begin{{tabular}}{{{'l' * grid.labels}{'r' * (len(grid.columns) - grid.labels)}}}",
+        rf"\begin{{tabular}}{{{'l' * table.labels}{'r' * (len(table.columns) - table.labels)}}}",
         r"\toprule",
-        _line([escape(head) for head in grid.header]),
+        _line([escape(header) for header in table.headers]),
         r"\midrule",
     ]
-    for index, line in enumerate(grid.lines):
-        lines += [r"\midrule"] if index in grid.breaks else []
+    for index, line in enumerate(table.lines):
+        lines += [r"\midrule"] if index in table.breaks else []
         lines.append(_line([_entry(entry) for entry in line]))
     lines += [r"\bottomrule", r"\end{tabular}}"]
-    lines += [rf"\par\smallskip{{\footnotesize {escape(text)}\par}}" for text in _texts(section)]
+    texts = (*section.sentences, *table.notes)
+    lines += [rf"\par\smallskip{{\footnotesize {escape(text)}\par}}" for text in texts]
     return "\n".join([*lines, r"\end{table}"])
-
-
-def _texts(section: Section) -> tuple[str, ...]:
-    return (*section.sentences, *section.grid.notes)
 
 
 def _entry(entry: Entry) -> str:

@@ -1,6 +1,6 @@
-"""The report before it is rendered: sections of sentences and grids; and how numbers and labels read.
+"""The report before it is rendered: sections of sentences and tables, and the format of numbers and labels.
 
-markdown.py, latex.py, page.py and the terminal render these values; nothing of what is said is decided there.
+The modules for Markdown, LaTeX, HTML and the terminal render these values and add no content.
 """
 
 from collections.abc import Sequence
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from regproxy.config.profile import Profile
 
-NOTHING = "–"
+NO_VALUE = "–"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What stands in one place of a grid."""
+    """The text at one line and column of a table."""
 
     text: str
     bold: bool = False
@@ -21,17 +21,17 @@ class Entry:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a grid: its head, and an entry a line."""
+    """A column of a table: its header, and one entry per line."""
 
-    head: str
+    header: str
     entries: Sequence[Entry]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grid:
-    """Columns of equal length, of which the first `labels` hold words and the others numbers.
+class TextTable:
+    """A table of texts: columns of equal length; the first `labels` columns hold words, the others numbers.
 
-    `breaks` are the lines before which a rule may stand; `notes` are sentences under the grid.
+    A renderer may draw a rule above the lines in `breaks` (0-based). `notes` are sentences under the table.
     """
 
     columns: tuple[Column, ...]
@@ -40,8 +40,8 @@ class Grid:
     notes: tuple[str, ...] = ()
 
     @property
-    def header(self) -> list[str]:
-        return [column.head for column in self.columns]
+    def headers(self) -> list[str]:
+        return [column.header for column in self.columns]
 
     @property
     def lines(self) -> list[tuple[Entry, ...]]:
@@ -50,44 +50,47 @@ class Grid:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A part of the report, in this order: sentences, points of a list, a grid, pictures (relative paths)."""
+    """A section of the report: sentences, bullet points, a table, pictures; rendered in this order.
+
+    `name` is an identifier for links. `pictures` are paths relative to the report.
+    """
 
     name: str
     title: str
     sentences: tuple[str, ...] = ()
     points: tuple[str, ...] = ()
-    grid: Grid | None = None
+    table: TextTable | None = None
     pictures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """The whole report: `runs` is the grid of what was run, a line a data set."""
+    """The whole report of the profile `name`; `runs` is the table of what was run, one line per data set."""
 
     name: str
     title: str
     sentences: tuple[str, ...]
-    runs: Grid
+    runs: TextTable
     sections: tuple[Section, ...]
 
 
-def words(head: str, texts: Sequence[str]) -> Column:
-    """Returns a column of plain entries."""
-    return Column(head, [Entry(text) for text in texts])
+def text_column(header: str, texts: Sequence[str]) -> Column:
+    """Return a column without bold entries."""
+    return Column(header, [Entry(text) for text in texts])
 
 
 def signed(difference: float) -> str:
-    """Returns a difference with its sign and two decimals; zero counts as positive."""
-    # 0.0 takes the sign off a zero; U+2212 is as wide as the plus sign.
+    """Return a difference with its sign and two decimals; the sign of zero is +."""
+    # Adding 0.0 turns -0.0 into 0.0. U+2212 is as wide as the plus sign.
     return f"{round(difference, 2) + 0.0:+.2f}".replace("-", "−")
 
 
-def joined(label: Sequence[str]) -> str:
-    """Returns a row's labels as one name, without those that only fill their column."""
-    return " ".join(part for part in label if part not in ("", "-", NOTHING))
+def label_text(label: Sequence[str]) -> str:
+    """Return the labels of a row as one text, without empty labels and dashes."""
+    return " ".join(part for part in label if part not in ("", "-", NO_VALUE))
 
 
 def row_label(profile: Profile, variant: str) -> str:
-    """Returns what the first table row of a variant calls it, or else its name."""
+    """Return the labels of the first table row that shows a variant, or the variant's name if no row does."""
     rows = (row for table in profile.tables for row in table.rows)
-    return next((joined(row.label) for row in rows if row.variant == variant), variant)
+    return next((label_text(row.label) for row in rows if row.variant == variant), variant)

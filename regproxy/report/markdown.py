@@ -1,12 +1,12 @@
-"""The report as Markdown."""
+"""Render the report as Markdown."""
 
 from pathlib import Path
 
-from regproxy.report.layout import Document, Entry, Grid, Section
+from regproxy.report.layout import Document, Entry, Section, TextTable
 
 
 def markdown(document: Document) -> str:
-    """Returns the report as Markdown with pipe tables."""
+    """Return the report as Markdown with pipe tables."""
     blocks = [f"# {document.title}", *document.sentences, _table(document.runs)]
     for section in document.sections:
         blocks += _section(section)
@@ -17,15 +17,15 @@ def _section(section: Section) -> list[str]:
     blocks = [f"## {section.title}", *section.sentences]
     if section.points:
         blocks.append("\n".join(f"- {point}" for point in section.points))
-    if section.grid:
-        blocks += [_table(section.grid), *section.grid.notes]
+    if section.table:
+        blocks += [_table(section.table), *section.table.notes]
     return blocks + [f"![{Path(name).stem}]({name})" for name in section.pictures]
 
 
-def _table(grid: Grid) -> str:
-    rule = ["---"] * grid.labels + ["---:"] * (len(grid.columns) - grid.labels)
-    lines = [[_escape(head) for head in grid.header], rule]
-    lines += [[_entry(entry) for entry in line] for line in grid.lines]
+def _table(table: TextTable) -> str:
+    rule = ["---"] * table.labels + ["---:"] * (len(table.columns) - table.labels)
+    lines = [[_escape(header) for header in table.headers], rule]
+    lines += [[_entry(entry) for entry in line] for line in table.lines]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 

@@ -1,4 +1,4 @@
-"""A table of a profile as a grid: labels, complexity, and our scores beside the published ones."""
+"""The tables of the report: labels, complexity, and our scores beside the published ones."""
 
 from collections.abc import Sequence
 
@@ -6,94 +6,98 @@ from regproxy.config.profile import Profile, Table
 from regproxy.config.variant import DataConfig
 from regproxy.report.aggregate import Complexity, Metric, Score, Scores
 from regproxy.report.complexity_columns import complexity_columns
-from regproxy.report.layout import NOTHING, Column, Entry, Grid, Section, signed, words
+from regproxy.report.layout import NO_VALUE, Column, Entry, Section, TextTable, signed, text_column
 
 _BOLD = (
-    "Bold: the best two of each group with at least three values, ours and the published ones apart; "
-    "ties with the second count."
+    "Bold: the two best values of each group of rows, and ties with the second. Our values and the published "
+    "ones are ranked separately. A group with fewer than three values has no bold ones."
 )
-_MULTI_SCALE = "Scored at several scales with and without a flip."
+_MULTI_SCALE = "Multi-scale prediction: several scales of each image, with and without a horizontal flip."
 
 
 def table_section(profile: Profile, table: Table, scores: Scores, complexity: Complexity) -> Section:
-    """Returns a table under its title."""
+    """Return a section with one table of a profile; `text_table` documents the arguments."""
     return Section(
         name=table.name,
         title=table.title,
         sentences=(_MULTI_SCALE,) if table.metric == "multi_scale_miou" else (),
-        grid=table_grid(profile, table, scores, complexity),
+        table=text_table(profile, table, scores, complexity),
     )
 
 
-def table_grid(profile: Profile, table: Table, scores: Scores, complexity: Complexity) -> Grid:
-    """Returns a table: label columns, complexity if it is asked for, then what each data set has.
+def text_table(profile: Profile, table: Table, scores: Scores, complexity: Complexity) -> TextTable:
+    """Return a table: label columns, complexity if the table asks for it, then the scores of each data set.
 
     Args:
         profile: gives the data sets and their order.
-        table: one of the profile's.
+        table: one of the profile's tables.
         scores: from `aggregate.collect`.
-        complexity: from `aggregate.read_complexity`; a variant that is not in it shows a dash.
+        complexity: from `aggregate.read_complexity`; a variant that is missing in it gets a dash.
     """
-    columns = [words(head, [row.label[i] for row in table.rows]) for i, head in enumerate(table.columns)]
+    columns = [
+        text_column(header, [row.label[index] for row in table.rows])
+        for index, header in enumerate(table.columns)
+    ]
     notes: list[str] = []
     if table.complexity:
         added, notes = complexity_columns(table, complexity)
         columns += added
     for data in profile.datasets:
         columns += _score_columns(table, data, scores, first=data is profile.datasets[0])
-    bold = any(entry.bold for column in columns for entry in column.entries)
+    any_bold = any(entry.bold for column in columns for entry in column.entries)
     groups = [row.group for row in table.rows]
-    return Grid(
+    return TextTable(
         columns=tuple(columns),
         labels=len(table.columns),
-        breaks=tuple(i for i in range(1, len(groups)) if groups[i] != groups[i - 1]),
-        notes=(*notes, _BOLD) if bold else tuple(notes),
+        breaks=tuple(line for line in range(1, len(groups)) if groups[line] != groups[line - 1]),
+        notes=(*notes, _BOLD) if any_bold else tuple(notes),
     )
 
 
 def best_two(values: Sequence[float | None], groups: Sequence[str]) -> list[bool]:
-    """Returns which values are among the best two of their group, ties with the second included.
+    """Return for each value whether it is one of the two best in its group, or equal to the second best.
 
-    None counts as no value. A group with fewer than three values has no best two (one would be the worst
-    as well), nor have rows of the group "". Values are compared as they are shown, with two decimals.
+    A group with fewer than three values has no best two, since the second could also be the worst. Rows of
+    the group "" are not compared. None is no value. Values are compared as printed, with two decimals.
     """
-    shown = [None if value is None else round(value, 2) for value in values]
+    rounded = [None if value is None else round(value, 2) for value in values]
     members: dict[str, list[float]] = {}
-    for value, group in zip(shown, groups, strict=True):
+    for value, group in zip(rounded, groups, strict=True):
         if value is not None and group:
             members.setdefault(group, []).append(value)
     second = {group: sorted(found)[-2] for group, found in members.items() if len(found) >= 3}
     return [
         value is not None and group in second and value >= second[group]
-        for value, group in zip(shown, groups, strict=True)
+        for value, group in zip(rounded, groups, strict=True)
     ]
 
 
 def _score_columns(table: Table, data: DataConfig, scores: Scores, *, first: bool) -> list[Column]:
-    """Returns our scores on a data set; published ones and differences only where the table has any."""
+    """Return the columns of a data set: our scores; published scores and differences if there are any."""
     rows, groups = table.rows, [row.group for row in table.rows]
-    found = [scores.get((row.variant, data.name)) if row.variant else None for row in rows]
-    texts = [score_text(score, table.metric) for score in found]
+    ours = [scores.get((row.variant, data.name)) if row.variant else None for row in rows]
+    texts = [score_text(score, table.metric) for score in ours]
     if first:
         texts = [
-            f"not run: needs {row.needs}" if row.needs else t for row, t in zip(rows, texts, strict=True)
+            f"not run: needs {row.needs}" if row.needs else text
+            for row, text in zip(rows, texts, strict=True)
         ]
-    medians = [score.median(table.metric) if score else None for score in found]
+    medians = [score.median(table.metric) if score else None for score in ours]
     columns = [Column(data.name, list(map(Entry, texts, best_two(medians, groups))))]
     published = [row.published.get(data.name) for row in rows]
     if any(value is not None for value in published):
-        shown = [NOTHING if value is None else f"{value:.2f}" for value in published]
+        printed = [NO_VALUE if value is None else f"{value:.2f}" for value in published]
         columns += [
-            Column("published", list(map(Entry, shown, best_two(published, groups)))),
-            words("difference", list(map(_difference, medians, published))),
+            Column("published", list(map(Entry, printed, best_two(published, groups)))),
+            text_column("difference", list(map(_difference, medians, published))),
         ]
     return columns
 
 
 def score_text(score: Score | None, metric: Metric, decimals: int = 2) -> str:
-    """Returns median and span, how many seeds there are while some are missing, or a dash for no score."""
+    """Return "median (min–max)", "1 of 3" if only one of three seeds has a score, or a dash for no score."""
     if score is None:
-        return NOTHING
+        return NO_VALUE
     summary = score.summary(metric)
     if summary is None:
         return f"{len(score.values(metric))} of {len(score.seeds)}"
@@ -103,5 +107,5 @@ def score_text(score: Score | None, metric: Metric, decimals: int = 2) -> str:
 
 def _difference(median: float | None, published: float | None) -> str:
     if median is None or published is None:
-        return NOTHING
-    return signed(round(median, 2) - published)  # of the rounded median, so that a printed line agrees
+        return NO_VALUE
+    return signed(round(median, 2) - published)  # rounded, so that the printed numbers of a line add up

@@ -13,74 +13,64 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from regproxy.config.variant import Variant
+from regproxy.errors import DataError, UserError
 from regproxy.model.build import build
+from regproxy.model.state_diff import describe_differences
+from regproxy.storage.atomic import atomic_file
 
 _WEIGHTS, _RECORD = "model.safetensors", "run.json"
+_REMEDY = "Give the folder of a finished run."
 
 
 def save_model(model: nn.Module, directory: str | os.PathLike) -> None:
-    """Writes `model.safetensors`, whole or not at all.
+    """Write a network's weights to `model.safetensors` in a run folder, completely or not at all.
 
-    The variant that rebuilds the network stands in the run record beside it, which the trainer writes last.
+    The run record, which is needed to load them, is written separately.
     """
-    path = Path(directory) / _WEIGHTS
-    temporary = path.with_name(f".{path.name}.tmp")
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(weights, temporary)
-    os.replace(temporary, path)
+    with atomic_file(Path(directory) / _WEIGHTS) as temporary:
+        save_file(weights, temporary)
 
 
 def load_model(path: str | os.PathLike, device: str | torch.device = "cpu") -> nn.Module:
-    """Returns the trained network of a run's folder (run.json and model.safetensors), in eval mode.
+    """Return the trained network of a run folder, in eval mode.
 
     Raises:
-        ValueError: a file is missing or unreadable, or the weights do not fit the network.
+        DataError: a file is missing or damaged, or names, shapes or dtypes of the weights do not fit.
     """
     directory = Path(path)
     variant, weights = load_variant(directory), _read_weights(directory / _WEIGHTS)
-    with torch.device("meta"):  # no weights are drawn, so no time is spent and no random state moves
+    with torch.device("meta"):  # draws no weights: takes no time and leaves the random state alone
         model = build(variant)
-    wanted = model.state_dict()
-    problems = {
-        "missing": wanted.keys() - weights.keys(),
-        "superfluous": weights.keys() - wanted.keys(),
-        "of another shape or type": {
-            name for name in wanted.keys() & weights.keys() if _kind(wanted[name]) != _kind(weights[name])
-        },
-    }
-    found = [f"{problem}: {', '.join(sorted(names))}" for problem, names in problems.items() if names]
-    if found:
-        raise ValueError(
-            f"{directory / _WEIGHTS} does not fit the network of its {_RECORD}, train it again "
-            f"({'; '.join(found)})"
+    differences = describe_differences(model.state_dict(), weights)
+    if differences:
+        raise DataError(
+            f"{directory / _WEIGHTS} does not fit the network in {_RECORD} ({differences}). Train it again."
         )
     model.load_state_dict(weights, assign=True)
     return model.to(device).eval()
 
 
 def load_variant(path: str | os.PathLike) -> Variant:
-    """Returns the variant in the record of a run's folder: what was trained, and how to predict.
+    """Return the variant in the run record of a run folder: network, recipe, evaluation and classes.
 
     Raises:
-        ValueError: the record is missing or none.
+        DataError: the record is missing or damaged.
     """
-    path = Path(path) / _RECORD
+    file = Path(path) / _RECORD
     try:
-        return Variant.from_dict(json.loads(path.read_text())["variant"])
+        return Variant.from_dict(json.loads(file.read_text())["variant"])
     except (FileNotFoundError, NotADirectoryError):
-        raise ValueError(f"{path} is missing, give the folder of a finished run") from None
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is no run record ({error!r}), give the folder of a finished run") from None
+        raise DataError(f"{file} is missing. {_REMEDY}") from None
+    except (KeyError, TypeError, ValueError, UserError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise DataError(f"{file} is not a run record of this version ({reason}). {_REMEDY}") from None
 
 
-def _kind(tensor: Tensor) -> tuple[torch.Size, torch.dtype]:
-    return tensor.shape, tensor.dtype
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
+def _read_weights(file: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path)
+        return load_file(file)
     except FileNotFoundError:
-        raise ValueError(f"{path} is missing, give the folder of a finished run") from None
+        raise DataError(f"{file} is missing. {_REMEDY}") from None
     except SafetensorError as error:
-        raise ValueError(f"{path} is damaged ({error}), train it again") from None
+        raise DataError(f"{file} is damaged ({error}). Train it again.") from None

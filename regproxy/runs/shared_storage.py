@@ -1,4 +1,4 @@
-"""What a driver and the nodes of its cluster exchange through REGPROXY_STORAGE, a URL of fsspec's.
+"""The storage that the nodes of a cluster share: a folder behind REGPROXY_STORAGE, a URL of fsspec.
 
 <storage>/data/<profile>/<data set>/<digest>/    shards and manifest
 <storage>/pretrained/                            weights and their SHA-256
@@ -12,43 +12,45 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from regproxy.data.prepared import data_digest
+from regproxy.data.prepared import manifest_sha256
 from regproxy.data.shards import MANIFEST, read_manifest
 from regproxy.errors import ConfigError, StorageError
 from regproxy.model.pretrained import weights_file
 from regproxy.runs.stored_run import download_run
 from regproxy.runs.trial import Trial
-from regproxy.storage.folders import pull_folder, push_folder
-from regproxy.storage.remote import Storage, file_sha256, is_url
+from regproxy.storage.folders import download_folder, upload_folder
+from regproxy.storage.hashing import file_sha256
+from regproxy.storage.remote import Storage, is_url
 
 _VARIABLE = "REGPROXY_STORAGE"
 
 
 @dataclass(frozen=True)
-class Exchange:
-    """A storage that all nodes of a cluster reach, seen from the driver."""
+class SharedStorage:
+    """The shared storage of a cluster, as the driver uses it."""
 
     storage: Storage
 
     @classmethod
-    def from_environment(cls) -> "Exchange | None":
-        """Returns the exchange over REGPROXY_STORAGE, None where it is not set.
+    def from_environment(cls) -> "SharedStorage | None":
+        """Return the storage at REGPROXY_STORAGE; None if the variable is not set.
 
         Raises:
-            ConfigError: it is no URL.
+            ConfigError: the variable is not a URL.
         """
         url = os.environ.get(_VARIABLE)
         if not url:
             return None
         if not is_url(url):
             raise ConfigError(
-                f"{_VARIABLE} is {url!r}, give a URL such as s3://bucket/folder or file:///folder"
+                f"{_VARIABLE} is invalid: expected a URL such as s3://bucket/folder or file:///folder; "
+                f"got {url!r}"
             )
         return cls(Storage(url.rstrip("/")))
 
-    def place(self, trial: Trial) -> Trial:
-        """Returns the trial as a node finds it: data, weights and run on the storage."""
-        name, data = f"{trial.profile}/{trial.variant.data.name}", data_digest(trial.data_dir)
+    def locate(self, trial: Trial) -> Trial:
+        """Return the trial with its data, weights and run folder on the storage."""
+        name, data = f"{trial.profile}/{trial.variant.data.name}", manifest_sha256(trial.data_dir)
         return replace(
             trial,
             data_dir=f"{self.storage.url}/data/{name}/{data[:16]}",
@@ -56,68 +58,66 @@ class Exchange:
             pretrained_dir=f"{self.storage.url}/pretrained",
         )
 
-    def offer(self, trials: list[Trial]) -> list[Trial]:
-        """Uploads what the trials need and the storage lacks; returns them as nodes find them."""
-        places = [self.place(trial) for trial in trials]
-        for local, url in {
-            trial.data_dir: place.data_dir for trial, place in zip(trials, places, strict=True)
-        }.items():
-            copied = upload_data(Path(local), Storage(url))
-            if copied:
-                print(f"{copied} files of {local} uploaded to {url}")
-        for file in {weights_file(trial.variant.model, Path(trial.pretrained_dir)) for trial in trials} - {
-            None
-        }:
+    def upload_inputs(self, trials: list[Trial]) -> list[Trial]:
+        """Upload the data and weights that trials need; return the trials with their paths on the storage."""
+        located = [self.locate(trial) for trial in trials]
+        urls = {trial.data_dir: there.data_dir for trial, there in zip(trials, located, strict=True)}
+        for local, url in urls.items():
+            num_files = upload_data(Path(local), Storage(url))
+            if num_files:
+                print(f"{num_files} files of {local} uploaded to {url}")
+        files = {weights_file(trial.variant.model, Path(trial.pretrained_dir)) for trial in trials}
+        for file in files - {None}:
             upload_weights(file, self.storage / "pretrained")
-        return places
+        return located
 
-    def bring_finished(self, trials: list[Trial]) -> None:
-        """Brings the runs that have finished on the cluster and are not here."""
+    def download_finished(self, trials: list[Trial]) -> None:
+        """Download the finished runs that are missing here."""
         for trial in trials:
             if trial.finished_record() is None:
-                download_run(Storage(self.place(trial).run_dir), Path(trial.run_dir), trial.fingerprint)
+                download_run(Storage(self.locate(trial).run_dir), Path(trial.run_dir), trial.fingerprint)
 
-    def bring_ended(self, trial: Trial, error: str | None) -> str | None:
-        """Brings a trial's run, or its error.log; returns the trial's error, or that of bringing it."""
-        run, directory = Storage(self.place(trial).run_dir), Path(trial.run_dir)
+    def download_ended(self, trial: Trial, error: str | None) -> str | None:
+        """Download a trial's run, or its error.log; return the trial's error, or that of the download."""
+        run, directory = Storage(self.locate(trial).run_dir), Path(trial.run_dir)
         try:
             if error is None:
                 found = download_run(run, directory, trial.fingerprint)
-                return None if found else f"it left no finished run at {run.url}"
+                return None if found else f"there is no finished run at {run.url}"
             directory.mkdir(parents=True, exist_ok=True)
             (directory / "error.log").write_bytes(run.read("error.log") or b"")
         except StorageError as problem:
             return error or str(problem)
         return error
 
-    def bring_results(self, profile: str) -> None:
-        """Brings the scores that an earlier driver has left, unless there are some here."""
+    def download_results(self, profile: str) -> None:
+        """Download the scores of an earlier driver, unless there are scores here."""
         if not Path("results", profile).exists():
-            pull_folder(self.storage / f"results/{profile}", Path("results", profile))
+            download_folder(self.storage / f"results/{profile}", Path("results", profile))
 
-    def keep_results(self, profile: str) -> None:
-        """Copies results/<profile> to the storage."""
-        self._keep(Path("results", profile))
+    def upload_results(self, profile: str) -> None:
+        """Upload results/<profile>."""
+        self._upload(Path("results", profile))
 
-    def keep_results_so_far(self, profile: str) -> None:
-        """Does so in between; where it cannot be done, the next time does it."""
+    def try_upload_results(self, profile: str) -> None:
+        """Upload results/<profile> between two scores; ignore a storage error, another upload follows."""
         with contextlib.suppress(StorageError):
-            push_folder(Path("results", profile), self.storage / f"results/{profile}")
+            upload_folder(Path("results", profile), self.storage / f"results/{profile}")
 
-    def keep_report(self, profile: str) -> None:
-        """Copies reports/<profile> to the storage."""
-        self._keep(Path("reports", profile))
+    def upload_report(self, profile: str) -> None:
+        """Upload reports/<profile>."""
+        self._upload(Path("reports", profile))
 
-    def _keep(self, directory: Path) -> None:
-        push_folder(directory, self.storage / directory.as_posix())
-        print(f"copied to {self.storage.url}/{directory}", file=sys.stderr)
+    def _upload(self, directory: Path) -> None:
+        upload_folder(directory, self.storage / directory.as_posix())
+        print(f"uploaded to {self.storage.url}/{directory}", file=sys.stderr)
 
 
 def upload_data(directory: Path, target: Storage) -> int:
-    """Uploads a prepared data set, its manifest last; returns how many files had to be copied.
+    """Upload a prepared data set, its manifest last; return the number of uploaded files.
 
-    The folder on the storage is named after the manifest, hence after all content, and nothing in it is ever
-    half there: a file of the right size is the right file.
+    The target folder is named after the manifest's SHA-256 and files appear in it complete, so a file of the
+    right size has the right content.
     """
     if target.read(MANIFEST) == (directory / MANIFEST).read_bytes():
         return 0
@@ -129,7 +129,7 @@ def upload_data(directory: Path, target: Storage) -> int:
 
 
 def upload_weights(file: Path, target: Storage) -> None:
-    """Uploads a file of weights, its digest last; does nothing if it is there."""
+    """Upload a file of weights, its SHA-256 last, unless the storage has it."""
     digest = file_sha256(file).encode()
     if target.read(f"{file.name}.sha256") != digest:
         target.put(file, file.name)

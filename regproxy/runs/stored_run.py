@@ -12,26 +12,27 @@ from regproxy.data.prepared import local_data
 from regproxy.errors import DamagedError, StorageError
 from regproxy.runs.trial import Trial
 from regproxy.storage.cache import cache_dir, fetch
-from regproxy.storage.remote import Storage, file_sha256, is_url
+from regproxy.storage.hashing import file_sha256
+from regproxy.storage.remote import Storage, is_url
 
 CHECKPOINTS, HISTORY, INDEX, RECORD = "checkpoints", "metrics.jsonl", "files.json", "run.json"
 RUN_FILES = ("model.safetensors", HISTORY)
 
 
 def upload_run(directory: Path, run: Storage) -> None:
-    """Copies a finished run, its record last, and removes the checkpoints that led to it."""
-    run.remove(RECORD)  # of an earlier training, whose files now go
+    """Upload a finished run, its record last, and remove its checkpoints from the storage."""
+    run.remove(RECORD)  # of an earlier training, whose files are replaced now
     for name in RUN_FILES:
         run.put(directory / name, name)
     index = {name: file_sha256(directory / name) for name in (*RUN_FILES, RECORD)}
     run.write(INDEX, json.dumps(index, indent=1).encode())
     run.put(directory / RECORD, RECORD)
-    with contextlib.suppress(StorageError):  # they would only take room
+    with contextlib.suppress(StorageError):  # they only take up space
         run.remove(CHECKPOINTS)
 
 
 def download_run(run: Storage, directory: Path, fingerprint: str) -> bool:
-    """Brings a finished run of this fingerprint, its record last; returns whether the storage has one.
+    """Download a finished run with this fingerprint, its record last; return whether there is one.
 
     Raises:
         StorageError: the storage cannot be read.
@@ -49,7 +50,7 @@ def download_run(run: Storage, directory: Path, fingerprint: str) -> bool:
 
 
 def local_run(trial: Trial) -> Trial:
-    """Returns the trial with a finished run's files and the validation shards on this node."""
+    """Return the trial with local paths: download its finished run and the validation shards if needed."""
     trial = replace(trial, data_dir=str(local_data(trial.data_dir, ("val",))))
     if not is_url(trial.run_dir):
         return trial
@@ -60,9 +61,9 @@ def local_run(trial: Trial) -> Trial:
 
 
 def leave_error(trial: Trial, text: str | None) -> None:
-    """Writes the run's error.log, or removes an earlier one."""
+    """Write the run's error.log, or remove it if `text` is None."""
     if is_url(trial.run_dir):
-        with contextlib.suppress(StorageError):  # it may be the very thing that failed
+        with contextlib.suppress(StorageError):  # the storage itself may be what failed
             run = Storage(trial.run_dir)
             run.remove("error.log") if text is None else run.write("error.log", text.encode())
         return

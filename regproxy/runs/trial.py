@@ -1,29 +1,27 @@
-"""A trial: a variant with a seed, where its data and its run lie, and the hash that says what it is."""
+"""A trial: a variant with a seed, where its data and its run lie, and the fingerprint of its training."""
 
-import hashlib
-import json
-import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from regproxy.config.variant import Variant
-from regproxy.data.prepared import data_digest
+from regproxy.data.prepared import manifest_sha256
 from regproxy.model.pretrained import ensure_weights
-from regproxy.runs.fingerprint import source_digest
+from regproxy.runs.fingerprint import TRAINING, hash_json, source_hash
+from regproxy.runs.record import RECORD_FORMAT, read_record, software_versions
+from regproxy.storage.hashing import file_sha256
 from regproxy.storage.json_file import write_json
-from regproxy.storage.remote import file_sha256 as file_digest
-
-RECORD_FORMAT = 1
-_TRAINING = ("config.py", "data", "model", "train")  # what can change a trained weight
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One training to be done: places are URLs, or paths that are absolute or from the working directory."""
+    """One training to be done.
+
+    `data_dir`, `run_dir` and `pretrained_dir` are URLs, absolute paths, or paths relative to the working
+    directory.
+    """
 
     profile: str
     variant: Variant
@@ -34,48 +32,60 @@ class Trial:
 
     @property
     def name(self) -> str:
+        """The trial's name for messages: data set, variant and seed."""
         return f"{self.variant.data.name}/{self.variant.name}/{self.seed}"
 
     @cached_property
+    def fingerprint_parts(self) -> dict[str, Any]:
+        """Everything that can move a trained weight: hashes of variant, data, weights and source; the seed.
+
+        `weights` is the SHA-256 of a user's own file. It is None for timm's weights, which their name in the
+        variant identifies.
+
+        Raises:
+            DataError: the data set is not prepared, or a file of weights is missing.
+        """
+        model, weights = self.variant.model, None
+        if model.pretrain == "file":
+            weights = file_sha256(ensure_weights(model, Path(self.pretrained_dir)))
+        return {
+            "variant": self.variant.fingerprint(),
+            "seed": self.seed,
+            "data": manifest_sha256(self.data_dir),
+            "weights": weights,
+            "source": source_hash(self.variant, TRAINING),
+        }
+
+    @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the variant, the seed, the data's manifest and the source that trains."""
-        parts = (
-            self.variant.digest(),
-            str(self.seed),
-            data_digest(self.data_dir),
-            source_digest(*_TRAINING),
-        )
-        if (
-            self.variant.model.pretrain == "file"
-        ):  # timm's weights are what their name says, a user's may change
-            parts += (file_digest(ensure_weights(self.variant.model, Path(self.pretrained_dir))),)
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        """SHA-256 of `fingerprint_parts`, in hexadecimal; it connects records and checkpoints to a trial."""
+        return hash_json(self.fingerprint_parts)
 
     def finished_record(self) -> dict[str, Any] | None:
-        """Returns run.json if this very trial has finished in its local folder, else None."""
-        try:
-            record = json.loads((Path(self.run_dir) / "run.json").read_text())
-        except (OSError, ValueError):
-            return None
-        whole = (Path(self.run_dir) / "model.safetensors").exists()
-        return record if whole and record.get("fingerprint") == self.fingerprint else None
+        """Return run.json if this trial has finished in its local run folder; None if it has not."""
+        record = read_record(Path(self.run_dir) / "run.json")
+        finished = record is not None and (Path(self.run_dir) / "model.safetensors").exists()
+        return record if finished and record.get("fingerprint") == self.fingerprint else None
 
     def write_record(self, measured: dict[str, Any], git_commit: str | None) -> dict[str, Any]:
-        """Writes run.json, the mark that the trial is done, and returns it."""
+        """Write run.json, which marks the trial as finished, and return its content.
+
+        Args:
+            measured: what the training measured; its keys become keys of the record.
+            git_commit: commit of the source code, None outside of a repository.
+        """
         record = {
             "format": RECORD_FORMAT,
             "fingerprint": self.fingerprint,
+            "fingerprint_parts": self.fingerprint_parts,
             "profile": self.profile,
             "dataset": self.variant.data.name,
             "variant": self.variant.to_dict(),
             "seed": self.seed,
             **measured,
-            "data_manifest": data_digest(self.data_dir),
+            "data_manifest": self.fingerprint_parts["data"],
             "git_commit": git_commit,
-            "versions": {
-                "python": platform.python_version(),
-                **{name: version(name) for name in ("torch", "timm", "regproxy")},
-            },
+            "versions": software_versions(),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         write_json(Path(self.run_dir) / "run.json", record)

@@ -1,8 +1,9 @@
-"""Directories that appear complete or not at all."""
+"""Files and folders that are complete or absent: written under a temporary name, then renamed."""
 
 import contextlib
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,31 +11,50 @@ from regproxy.errors import DataError
 
 
 @contextlib.contextmanager
-def replaced_directory(directory: Path, *, marker: str) -> Iterator[Path]:
-    """Gives an empty directory that replaces `directory` if the block succeeds and vanishes if not.
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the same folder. Rename it to `path` on success, remove it on an error.
+
+    Missing parent folders are created. The temporary name starts with a dot, ends in `.tmp` and is unique, so
+    several processes may write the same file at once: the last rename wins.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(folder: Path, *, marker: str) -> Iterator[Path]:
+    """Yield an empty temporary folder. Let it replace `folder` on success, remove it on an error.
 
     Args:
-        directory: where the result is to stand; what an earlier run left there stays until the exchange.
-        marker: a file that every result holds, by which an earlier one is recognised.
+        folder: the final path. Its previous content remains until the replacement.
+        marker: name of a file that every result contains. A folder without it is never replaced.
 
     Raises:
-        DataError: `directory` holds something without a `marker`, so it may be a user's own files.
+        DataError: `folder` holds files but no `marker`, so they may be the user's own.
     """
-    directory = Path(directory).absolute()
-    temporary, old = (directory.with_name(f".{directory.name}.{end}") for end in ("tmp", "old"))
-    if old.exists() and not directory.exists():  # a run was killed between the two renames below
-        os.replace(old, directory)
-    if directory.exists() and not (directory / marker).is_file() and any(directory.iterdir()):
-        raise DataError(f"{directory} holds other files (no {marker}), empty it or choose another folder")
+    folder = Path(folder).absolute()
+    temporary, old = (folder.with_name(f".{folder.name}.{suffix}") for suffix in ("tmp", "old"))
+    if old.exists() and not folder.exists():  # an earlier process was killed between the two renames below
+        os.replace(old, folder)
+    if folder.exists() and not (folder / marker).is_file() and any(folder.iterdir()):
+        raise DataError(
+            f"folder {folder} cannot be replaced: it holds other files (no {marker}). "
+            f"Empty it or choose another folder."
+        )
     for left_over in (temporary, old):
         shutil.rmtree(left_over, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         yield temporary
-        if directory.exists():
-            os.replace(directory, old)
-        os.replace(temporary, directory)
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        if directory.exists():
+        if folder.exists():
             shutil.rmtree(old, ignore_errors=True)

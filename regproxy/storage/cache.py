@@ -1,42 +1,36 @@
-"""What a node keeps of a storage: verified copies, fetched once however many processes want them."""
+"""The node's cache of remote files: each file is downloaded and verified once for all its processes."""
 
-import contextlib
-import fcntl
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
-from regproxy.storage.remote import Storage, file_sha256
+from regproxy.storage.hashing import file_sha256
+from regproxy.storage.lock import hold_lock
+from regproxy.storage.remote import Storage
 
 
 def cache_dir() -> Path:
-    """Returns REGPROXY_CACHE, or ~/.cache/regproxy."""
+    """Return the cache folder: $REGPROXY_CACHE, or ~/.cache/regproxy."""
     return Path(os.environ.get("REGPROXY_CACHE") or "~/.cache/regproxy").expanduser().absolute()
 
 
 def fetch(source: Storage, name: str, target: Path, *, sha256: str, size: int | None = None) -> None:
-    """Brings a file to `target` unless it is there; one process of the node fetches, the others wait.
+    """Download a file to `target` unless it is there. One process downloads it while the others wait.
 
-    A file that is there was verified when it came; again, its size is looked at, or its content where the
-    size is not known.
+    A file at `target` was verified when it was downloaded, so only its `size` in bytes is compared; if `size`
+    is None, its SHA-256.
+
+    Raises:
+        DamagedError: the remote file is missing, or its SHA-256 is not `sha256`.
+        StorageError: the storage cannot be reached.
     """
 
-    def there() -> bool:
+    def is_cached() -> bool:
         if not target.is_file():
             return False
         return target.stat().st_size == size if size is not None else file_sha256(target) == sha256
 
-    if there():
+    if is_cached():
         return
-    with locked(target.with_name(f".{target.name}.lock")):
-        if not there():
+    with hold_lock(target.with_name(f".{target.name}.lock")):
+        if not is_cached():
             source.get(name, target, sha256=sha256)
-
-
-@contextlib.contextmanager
-def locked(file: Path) -> Iterator[None]:
-    """Holds a lock that one process of the node has at a time; it ends with the process that holds it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield

@@ -1,22 +1,23 @@
-"""A local folder and its copy on a storage; the copy has an index of its files' SHA-256, written last."""
+"""Copies of local folders on a storage, with an index of each file's SHA-256 that is written last."""
 
 import json
 from pathlib import Path
 
 from regproxy.storage.cache import fetch
-from regproxy.storage.remote import Storage, file_sha256
+from regproxy.storage.hashing import file_sha256
+from regproxy.storage.remote import Storage
 
 INDEX = "files.json"
 
 
-def push_folder(directory: Path, target: Storage) -> int:
-    """Makes the storage's folder hold what the local one does; returns how many files had to be copied."""
+def upload_folder(directory: Path, target: Storage) -> int:
+    """Upload new and changed files, remove remote files that are not local; return the number of uploads."""
     old = read_index(target)
     files = [
         path for path in sorted(directory.rglob("*")) if path.is_file() and not path.name.startswith(".")
     ]
     new = {path.relative_to(directory).as_posix(): file_sha256(path) for path in files}
-    changed = [name for name, digest in new.items() if old.get(name) != digest]
+    changed = [name for name, sha256 in new.items() if old.get(name) != sha256]
     for name in changed:
         target.put(directory / name, name)
     if new != old:
@@ -26,22 +27,22 @@ def push_folder(directory: Path, target: Storage) -> int:
     return len(changed)
 
 
-def pull_folder(source: Storage, directory: Path) -> list[str]:
-    """Brings all files of the storage's index; returns their names. Other local files stay.
+def download_folder(source: Storage, directory: Path) -> list[str]:
+    """Download all files of the storage's index and return their names. Keep other local files.
 
     Raises:
-        DamagedError: a file is not the one that the index promises.
+        DamagedError: a file is missing or its SHA-256 is not the one in the index.
     """
     index = read_index(source)
-    for name, digest in index.items():
+    for name, sha256 in index.items():
         if not (directory / name).resolve().is_relative_to(directory.resolve()):
-            continue  # an index speaks of its own folder only
-        fetch(source, name, directory / name, sha256=digest)
+            continue  # a name such as ../x must not write outside the folder
+        fetch(source, name, directory / name, sha256=sha256)
     return list(index)
 
 
 def read_index(folder: Storage) -> dict[str, str]:
-    """Returns SHA-256 by name of the files in a storage's folder, {} where it has no index."""
+    """Return the SHA-256 of each file in a folder of a storage by its name, {} if there is no valid index."""
     try:
         index = json.loads(folder.read(INDEX) or b"{}")
     except ValueError:

@@ -1,14 +1,13 @@
-"""Write JSON files that are never half written."""
+"""JSON files that are complete or absent."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
+from regproxy.storage.atomic import atomic_file
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Writes a JSON file so that it is whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-    os.replace(temporary, path)
+
+def write_json(path: Path, content: dict[str, Any], *, indent: int = 1) -> None:
+    """Write a JSON file with `atomic_file`; raise ValueError for NaN or infinity, which JSON cannot hold."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=indent, allow_nan=False) + "\n")

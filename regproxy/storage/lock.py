@@ -1,31 +1,44 @@
-"""One grid at a time trains a profile's runs in a folder: two would write into each other's."""
+"""Locks between the processes of one machine."""
 
-import fcntl
+import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 
-@contextmanager
-def alone(profile: str, runs: Path = Path("runs")) -> Iterator[None]:
-    """Waits, saying so, while another process of this machine is in here for the same profile and folder."""
-    runs.mkdir(exist_ok=True)
-    with (runs / f".{profile}.lock").open("a+") as lock:  # kept: were it removed, two could hold it
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            other = lock.read().strip() or "another one"
-            print(
-                f"process {other} is training {runs}/{profile}: waiting for it to end "
-                f"(`kill {other}` makes it write checkpoints and stop)",
-                file=sys.stderr,
-                flush=True,
-            )
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
+
+@contextlib.contextmanager
+def hold_lock(path: Path, waiting: str | None = None) -> Iterator[None]:
+    """Hold an exclusive lock; wait while another process of this machine holds it.
+
+    The operating system releases the lock when the process ends, even if it is killed.
+
+    Args:
+        path: lock file with the holder's PID. It is never removed, or two processes could hold the lock.
+        waiting: message to print to stderr before waiting, with `{pid}` for the holder's PID, or None.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        if waiting:
+            pid = path.read_text().strip() or "unknown"
+            print(waiting.replace("{pid}", pid), file=sys.stderr, flush=True)
+        lock.acquire()
+    try:
+        path.write_text(f"{os.getpid()}\n")
         yield
+    finally:
+        lock.release()
+
+
+def profile_lock(profile: str, runs: Path = Path("runs")) -> contextlib.AbstractContextManager[None]:
+    """Hold an exclusive lock on a profile's runs. If another process holds it, print its PID and wait."""
+    return hold_lock(
+        runs / f".{profile}.lock",
+        f"Process {{pid}} is training {runs}/{profile}. Waiting for it to end; "
+        f"`kill {{pid}}` makes it save checkpoints and stop.",
+    )

@@ -1,12 +1,10 @@
-"""A folder behind a URL of fsspec's (s3://, gs://, file://, ...): whole files in, verified files out.
+"""Remote folders at URLs that fsspec opens (s3://, gs://, file://, ...): atomic uploads, verified downloads.
 
-Object stores show a file when it is complete. Where there are renames instead, a file is written under a
-temporary name first. Either way nobody ever reads half of one.
+An object store shows a file only when its upload is complete. A file system shows it while it is written, so
+there the upload goes to a temporary name that is then renamed. Either way nobody reads an incomplete file.
 """
 
 import contextlib
-import hashlib
-import os
 import time
 import uuid
 from collections.abc import Callable
@@ -17,130 +15,129 @@ from typing import Any
 import fsspec
 
 from regproxy.errors import DamagedError, StorageError
+from regproxy.storage.atomic import atomic_file
+from regproxy.storage.hashing import file_sha256
 
-WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # before each new attempt: an outage of a minute is sat out
-_DOWNLOADS = 3  # of a file whose content is not what was promised
-_RENAMING = {"file", "local", "sftp", "ssh", "hdfs", "smb"}
-_LASTING = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)
-_LASTING_NAMES = ("NoCredentialsError", "PartialCredentialsError", "ParamValidationError")  # of botocore
+WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # before each retry: together longer than a minute's outage
+_MAX_DOWNLOADS = 3  # attempts before a checksum mismatch is an error
+_TEMPORARY = ".part"  # suffix of incomplete uploads
+_RENAMING = {"file", "local", "sftp", "ssh", "hdfs", "smb"}  # protocols of file systems
+_PERMANENT = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)  # a retry is no help
+_PERMANENT_NAMES = ("NoCredentialsError", "PartialCredentialsError", "ParamValidationError")  # from botocore
 
 
-def is_url(place: str | Path) -> bool:
-    return "://" in str(place)
+def is_url(location: str | Path) -> bool:
+    """Return whether a location is a URL, not a local path."""
+    return "://" in str(location)
 
 
 @dataclass(frozen=True)
 class Storage:
-    """A folder of a storage; names are relative to it, with slashes."""
+    """A remote folder. Names of files are relative to it and use slashes.
+
+    Each operation is retried for about a minute, then raises StorageError.
+    """
 
     url: str
 
     def __truediv__(self, name: str) -> "Storage":
+        """Return the subfolder or file `name`."""
         return Storage(f"{self.url.rstrip('/')}/{name}")
 
     def filesystem(self) -> tuple[Any, str]:
-        """Returns fsspec's file system and the folder's path in it; raises StorageError for a bad URL."""
+        """Return fsspec's file system and the folder's path in it; raise StorageError for an invalid URL."""
         try:
             return fsspec.core.url_to_fs(self.url)
         except (ImportError, ValueError) as error:
-            raise StorageError(f"{self.url} cannot be opened: {_line(error)}") from None
+            raise StorageError(f"Cannot open {self.url}: {_one_line(error)}. Check the URL.") from None
 
     def names(self) -> list[str]:
-        """Returns the names of files and folders directly in here, sorted, [] where there is no folder."""
-
-        def attempt(fs: Any, path: str) -> list[str]:
-            with contextlib.suppress(FileNotFoundError):
-                found = [entry.rstrip("/").rsplit("/", 1)[-1] for entry in fs.ls(path, detail=False)]
-                return sorted(name for name in found if name and not name.endswith(".part"))
-            return []
-
-        return self._retried("list", None, attempt)
+        """Return the sorted names of the files and folders in this folder, [] if it does not exist."""
+        paths = self._retry("list", None, _unless_missing(lambda fs, path: fs.ls(path, detail=False))) or []
+        names = (path.rstrip("/").rsplit("/", 1)[-1] for path in paths)
+        return sorted(name for name in names if name and not name.endswith(_TEMPORARY))
 
     def size(self, name: str) -> int | None:
-        """Returns a file's bytes, None where there is no such file."""
-
-        def attempt(fs: Any, path: str) -> int | None:
-            with contextlib.suppress(FileNotFoundError):
-                return fs.info(path)["size"]
-            return None
-
-        return self._retried("look at", name, attempt)
+        """Return a file's size in bytes, None if it does not exist."""
+        return self._retry("get the size of", name, _unless_missing(lambda fs, path: fs.info(path)["size"]))
 
     def read(self, name: str) -> bytes | None:
-        """Returns a small file's content, None where there is no such file."""
-
-        def attempt(fs: Any, path: str) -> bytes | None:
-            with contextlib.suppress(FileNotFoundError):
-                return fs.cat_file(path)
-            return None
-
-        return self._retried("read", name, attempt)
+        """Return a small file's content, None if it does not exist."""
+        return self._retry("read", name, _unless_missing(lambda fs, path: fs.cat_file(path)))
 
     def write(self, name: str, content: bytes) -> None:
-        """Puts a small file there, at once or not at all."""
-        self._retried("write", name, _whole(lambda fs, path: fs.pipe_file(path, content)))
+        """Write a small file; it appears complete or not at all."""
+        self._retry("write", name, _atomic(lambda fs, path: fs.pipe_file(path, content)))
 
     def put(self, file: Path, name: str) -> None:
-        """Puts a copy of a local file there, at once or not at all."""
-        self._retried("write", name, _whole(lambda fs, path: fs.put_file(str(file), path)))
+        """Upload a local file; it appears complete or not at all."""
+        self._retry("write", name, _atomic(lambda fs, path: fs.put_file(str(file), path)))
 
     def get(self, name: str, target: Path, *, sha256: str) -> None:
-        """Fetches a file, which stands at `target` only if its content is the promised one.
+        """Download a file to `target` with `atomic_file`, if its SHA-256 is the expected one.
 
         Raises:
-            DamagedError: it is missing, or comes with another content however often it is fetched.
+            DamagedError: the file is missing, or each of three downloads has another SHA-256.
         """
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{target.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part")
-        try:
-            for turn in range(_DOWNLOADS):
+        with atomic_file(target) as temporary:
+            for wait_s in (*WAITS_S[: _MAX_DOWNLOADS - 1], 0.0):
                 try:
-                    self._retried(
-                        "fetch", name, lambda fs, path: fs.get_file(path, str(part)), FileNotFoundError
+                    self._retry(
+                        "download",
+                        name,
+                        lambda fs, path: fs.get_file(path, str(temporary)),
+                        FileNotFoundError,
                     )
                 except FileNotFoundError:
-                    raise DamagedError(f"{self.url}/{name} is missing") from None
-                if file_sha256(part) == sha256:
-                    os.replace(part, target)
+                    raise DamagedError(f"{self.url}/{name} is missing. Upload it again.") from None
+                if file_sha256(temporary) == sha256:
                     return
-                if turn + 1 < _DOWNLOADS:
-                    time.sleep(WAITS_S[turn])
-        finally:
-            part.unlink(missing_ok=True)
-        raise DamagedError(f"{self.url}/{name} is damaged: its sha256 is not the manifest's")
+                time.sleep(wait_s)
+            raise DamagedError(
+                f"{self.url}/{name} is damaged: expected SHA-256 {sha256}; got {file_sha256(temporary)}. "
+                f"Delete and upload it again."
+            )
 
     def remove(self, name: str) -> None:
-        """Removes a file or a folder with all in it, if it is there."""
+        """Remove a file, or a folder with its content; do nothing if it does not exist."""
+        self._retry("remove", name, _unless_missing(lambda fs, path: fs.rm(path, recursive=True)))
 
-        def attempt(fs: Any, path: str) -> None:
-            with contextlib.suppress(FileNotFoundError):
-                fs.rm(path, recursive=True)
-
-        self._retried("remove", name, attempt)
-
-    def _retried(
+    def _retry(
         self, verb: str, name: str | None, attempt: Callable[[Any, str], Any], *passed: type[Exception]
     ) -> Any:
-        place = self / name if name else self
-        fs, path = place.filesystem()
-        for wait in (*WAITS_S, None):
+        """Return `attempt(file system, path)`; retry on errors, except those of the `passed` types."""
+        location = self / name if name else self
+        fs, path = location.filesystem()
+        for wait_s in (*WAITS_S, None):
             try:
-                fs.invalidate_cache()  # others write here too
+                fs.invalidate_cache()  # other processes write here too
                 return attempt(fs, path)
             except passed:
                 raise
-            except Exception as error:  # every file system has errors of its own
-                if isinstance(error, _LASTING) or type(error).__name__ in _LASTING_NAMES:
-                    raise StorageError(f"cannot {verb} {place.url}: {_line(error)}") from error
-                if wait is None:
-                    tries = len(WAITS_S) + 1
+            except Exception as error:  # each file system raises its own types
+                if isinstance(error, _PERMANENT) or type(error).__name__ in _PERMANENT_NAMES:
+                    raise StorageError(f"Cannot {verb} {location.url}: {_one_line(error)}") from error
+                if wait_s is None:
                     raise StorageError(
-                        f"cannot {verb} {place.url}, tried {tries} times: {_line(error)}; run again to go on"
+                        f"Cannot {verb} {location.url} (tried {len(WAITS_S) + 1} times): {_one_line(error)}. "
+                        f"Check the storage, then run the command again to resume."
                     ) from error
-            time.sleep(wait)
+            time.sleep(wait_s)
 
 
-def _whole(write: Callable[[Any, str], None]) -> Callable[[Any, str], None]:
+def _unless_missing(call: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+    """Return `call(file system, path)` such that it returns None if the path does not exist."""
+
+    def attempt(fs: Any, path: str) -> Any:
+        with contextlib.suppress(FileNotFoundError):
+            return call(fs, path)
+
+    return attempt
+
+
+def _atomic(write: Callable[[Any, str], None]) -> Callable[[Any, str], None]:
+    """Return `write(file system, path)` such that its file appears complete or not at all."""
+
     def attempt(fs: Any, path: str) -> None:
         protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
         if not protocols & _RENAMING:
@@ -148,23 +145,17 @@ def _whole(write: Callable[[Any, str], None]) -> Callable[[Any, str], None]:
             return
         parent, name = path.rsplit("/", 1)
         fs.makedirs(parent, exist_ok=True)
-        part = f"{parent}/.{name}.{uuid.uuid4().hex[:8]}.part"
+        temporary = f"{parent}/.{name}.{uuid.uuid4().hex[:8]}{_TEMPORARY}"
         try:
-            write(fs, part)
-            fs.mv(part, path)
+            write(fs, temporary)
+            fs.mv(temporary, path)
         except BaseException:
             with contextlib.suppress(Exception):
-                fs.rm(part)
+                fs.rm(temporary)
             raise
 
     return attempt
 
 
-def file_sha256(file: Path) -> str:
-    """Returns the SHA-256 of a local file, in hexadecimal."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _line(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

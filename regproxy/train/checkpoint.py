@@ -1,11 +1,10 @@
-"""Checkpoints: weights, optimiser state and the step, complete or not there at all.
+"""Checkpoints: the weights, the optimiser state and the step; complete or absent.
 
-A checkpoint is a directory `step-00001000` written under a temporary name and renamed, with a manifest of
-its files' SHA-256. Sample order, augmentation and drop path are arithmetic in the step, so nothing else is
-needed to continue to the same bits.
+A checkpoint is a folder `step-00001000`, written under a temporary name and renamed. Its manifest holds the
+SHA-256 of each file. Sample order, augmentation and drop path are functions of the step, so a training
+resumes to the same bits from these files alone.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -15,17 +14,17 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from regproxy.runs.trial import Trial
+from regproxy.storage.hashing import file_sha256
+
 FORMAT = 1
-_KEPT = 2  # the newest and the one before, should the newest be broken
+_NUM_KEPT = 2  # the older one is used if the newest is damaged
 
 
 def save(
-    directory: Path, *, step: int, fingerprint: str, model: nn.Module, optimizer: torch.optim.Optimizer
+    directory: Path, *, step: int, trial: Trial, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> Path:
-    """Writes the state after `step` steps below `directory` and drops all but the newest checkpoints.
-
-    Returns where it lies.
-    """
+    """Save a checkpoint after `step` steps below `directory`, remove older ones and return its folder."""
     final = directory / f"step-{step:08d}"
     temporary = directory / f".{final.name}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
@@ -33,29 +32,35 @@ def save(
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     save_file(weights, temporary / "model.safetensors")
     torch.save(optimizer.state_dict(), temporary / "optimizer.pt")
-    files = {path.name: file_digest(path) for path in sorted(temporary.iterdir())}
-    manifest = {"format": FORMAT, "fingerprint": fingerprint, "step": step, "files": files}
+    files = {path.name: file_sha256(path) for path in sorted(temporary.iterdir())}
+    manifest = {
+        "format": FORMAT,
+        "fingerprint": trial.fingerprint,
+        "fingerprint_parts": trial.fingerprint_parts,
+        "step": step,
+        "files": files,
+    }
     (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1))
     shutil.rmtree(final, ignore_errors=True)
     os.replace(temporary, final)
-    for old in _newest_first(directory)[_KEPT:]:
+    for old in _newest_first(directory)[_NUM_KEPT:]:
         shutil.rmtree(old)
     return final
 
 
 def discard_unusable(directory: Path, fingerprint: str) -> list[str]:
-    """Removes checkpoints that are broken or belong to another training; returns a sentence on each."""
-    dropped = []
+    """Remove checkpoints that are damaged or belong to another training; return a message for each."""
+    messages = []
     for path in _newest_first(directory):
         reason = problem(path, fingerprint)
         if reason:
-            dropped.append(f"checkpoint {path} is dropped: {reason}")
+            messages.append(f"checkpoint {path} cannot be used and was removed: {reason}")
             shutil.rmtree(path)
-    return dropped
+    return messages
 
 
 def restore(directory: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Loads the newest checkpoint; returns the steps it has behind it, 0 where there is none."""
+    """Load the newest checkpoint and return its step; return 0 if there is no checkpoint."""
     newest = _newest_first(directory)[:1]
     if not newest:
         return 0
@@ -66,26 +71,20 @@ def restore(directory: Path, *, model: nn.Module, optimizer: torch.optim.Optimiz
     return json.loads((path / "manifest.json").read_text())["step"]
 
 
-def file_digest(path: Path) -> str:
-    """Returns the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _newest_first(directory: Path) -> list[Path]:
     return sorted(directory.glob("step-*"), reverse=True)
 
 
 def problem(path: Path, fingerprint: str) -> str | None:
-    """Returns why a checkpoint cannot be continued by the training of this fingerprint, None if it can."""
+    """Return why the training with this fingerprint cannot resume from a checkpoint; None if it can."""
     try:
         manifest = json.loads((path / "manifest.json").read_text())
         if manifest["format"] != FORMAT:
             return f"its format is {manifest['format']}, this version reads {FORMAT}"
         if manifest["fingerprint"] != fingerprint:
-            return "it belongs to a training with another configuration, data or code"
+            return "it belongs to a training with another configuration, data or source code"
         for name, digest in manifest["files"].items():
-            if file_digest(path / name) != digest:
+            if file_sha256(path / name) != digest:
                 return f"{name} does not match its checksum"
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"it is incomplete ({error})"

@@ -1,95 +1,70 @@
-"""What the training loop knows of the world around it: its rank, its device and whom to tell.
+"""One worker of a training: its rank, its device and its communication with the other workers.
 
-The loop never imports a scheduler. One process needs the default context; several get one from the
-process group that their launcher (Ray Train, torchrun) has made.
+The training loop never imports a scheduler. A single process uses the default context. Several processes take
+theirs from the process group that their launcher (Ray Train, torchrun) has created.
 """
 
-import sys
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from regproxy.train.progress import Progress
 from regproxy.train.sync_batch_norm import synchronise_batch_norm
-
-
-def _ignore(_: Any) -> None:
-    pass
-
-
-def _never() -> bool:
-    return False
-
-
-def _print(text: str) -> None:
-    print(text, file=sys.stderr)
 
 
 @dataclass(frozen=True)
 class Context:
-    """One worker of a training, and its hooks to whoever runs it.
-
-    Only rank 0 calls `begin`, with the steps that lie behind it, `report`, with progress, and `note`, with
-    news in words. Every rank asks `stopping` once a step and validation image: it must answer at once.
-    """
+    """The place of a worker in its training; every method that communicates must be called by all workers."""
 
     rank: int = 0
     world_size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    report: Callable[[Progress], None] = _ignore
-    note: Callable[[str], None] = _print
-    begin: Callable[[int], None] = _ignore
-    stopping: Callable[[], bool] = _never
 
     @classmethod
-    def current(cls, **hooks: Callable) -> "Context":
-        """Returns this process's context: its place in the process group, and its GPU where it has one.
-
-        `hooks` are the context's fields that are callables.
-        """
+    def current(cls) -> "Context":
+        """Return this process's context: its rank in the process group, and its GPU if it has one."""
         cuda = torch.cuda.is_available()
         device = torch.device("cuda", torch.cuda.current_device()) if cuda else torch.device("cpu")
         if not dist.is_initialized():
-            return cls(device=device, **hooks)
-        return cls(dist.get_rank(), dist.get_world_size(), device, **hooks)
+            return cls(device=device)
+        return cls(dist.get_rank(), dist.get_world_size(), device)
 
     @property
     def is_main(self) -> bool:
+        """Whether this worker writes the files of the run (rank 0)."""
         return self.rank == 0
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """Returns the model for training: alone as it is, else with gradients averaged over the workers."""
+        """Return the model for training; with several workers it averages gradients over them."""
         if self.world_size == 1:
             return model
-        return DistributedDataParallel(
-            model, device_ids=[self.device] if self.device.type == "cuda" else None
-        )
+        device_ids = [self.device] if self.device.type == "cuda" else None
+        return DistributedDataParallel(model, device_ids=device_ids)
 
-    def synchronise_norms(self, model: nn.Module) -> nn.Module:
-        """Makes batch norms take their statistics over all workers; state names stay the same."""
+    def sync_batch_norm(self, model: nn.Module) -> nn.Module:
+        """Return the model with batch norms whose statistics span all workers; state names stay the same."""
         return synchronise_batch_norm(model, self.device.type) if self.world_size > 1 else model
 
-    def accumulating(self, model: nn.Module) -> AbstractContextManager:
-        """While entered, backward passes keep gradients to the worker, for all but a step's last one."""
+    def no_sync(self, model: nn.Module) -> AbstractContextManager:
+        """Return a context in which backward passes accumulate gradients without averaging over workers."""
         return model.no_sync() if self.world_size > 1 else nullcontext()
 
-    def sum(self, tensor: Tensor) -> Tensor:
-        """Returns the tensor added up over all workers, in place."""
+    def all_reduce(self, tensor: Tensor) -> Tensor:
+        """Return the sum of the tensor over all workers, computed in place."""
         if self.world_size > 1:
             dist.all_reduce(tensor)
         return tensor
 
-    def anyone(self, told: bool) -> bool:
-        """Returns to all workers whether any of them says so."""
-        return bool(self.sum(torch.tensor(float(told), device=self.device))) if self.world_size > 1 else told
+    def any(self, flag: bool) -> bool:
+        """Return whether the flag is set on at least one worker."""
+        if self.world_size == 1:
+            return flag
+        return bool(self.all_reduce(torch.tensor(float(flag), device=self.device)))
 
-    def wait(self) -> None:
-        """Returns when every worker has come here."""
+    def barrier(self) -> None:
+        """Wait until every worker has reached this call."""
         if self.world_size > 1:
             dist.barrier()

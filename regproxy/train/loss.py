@@ -1,9 +1,11 @@
-"""Cross entropy on bilinearly upsampled logits, without ever holding the upsampled logits.
+"""Cross entropy on bilinearly upsampled logits, without holding the upsampled logits.
 
-B batch, K classes, h w logits grid, H W label grid; R C rows and columns of a tile of labels, r c of the
-logits around it. Bilinear interpolation is separable and local: a tile of upsampled logits is a small matrix
-times a few columns of logits, then another times a few rows. The tiles' losses add up, and so do their
-gradients, which are taken in the forward pass; no tile outlives its turn.
+Labels are cut into tiles. A tile's upsampled logits are a small matrix times a few columns of logits, then
+another times a few rows, because bilinear interpolation is separable and local. The losses of the tiles add
+up, and so do their gradients, which are computed in the forward pass; only one tile exists at a time.
+
+B batch, K classes, h w logit grid, H W label grid, R C a tile's labels, r c the logits they are interpolated
+from.
 """
 
 import math
@@ -15,8 +17,11 @@ from einops import rearrange
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-# Upsampled logits held at a time, and the longest side of a tile. A processor wants a tile that stays in its
-# cache, and matrices, which grow with the side, that stay small; an accelerator wants few and large steps.
+from regproxy.errors import DataError
+from regproxy.model.interpolation import bilinear_matrix, source_lines
+
+# The most upsampled logits in a tile, and its longest side in pixels. A CPU needs tiles that fit its cache,
+# and small interpolation matrices, which grow with the side. An accelerator needs few and large steps.
 _TILE_ELEMENTS, _TILE_SIDE = 2**19, 128
 _DEVICE_TILE_ELEMENTS, _DEVICE_TILE_SIDE = 2**23, 512
 
@@ -29,35 +34,36 @@ def upsampled_cross_entropy(
     *,
     denominator: Tensor | None = None,
 ) -> Tensor:
-    """Equals cross entropy on logits interpolated to the labels' size (bilinear, align_corners False).
+    """Return the cross entropy of logits that are interpolated to the labels' size, a scalar.
+
+    Equals `cross_entropy(interpolate(logits, size, mode="bilinear", align_corners=False), labels)`, computed
+    in float32 or the logits' type, whichever is more precise.
 
     Args:
-        logits: (B, K, h, w), any floating type; the loss is computed in float32 at least.
+        logits: (B, K, h, w), any floating type.
         labels: (B, H, W) integer classes, of any size.
-        ignore_label: pixels of this label add nothing.
-        mean_over: divide by all B H W pixels (the authors' way) or by the valid ones (0 if there are none).
-        denominator: divides instead, where the mean runs over more than this batch.
-
-    Returns:
-        A scalar in the computing type.
+        ignore_label: the label of pixels that add nothing to the sum.
+        mean_over: divide the sum by all B H W pixels (as the authors do) or by the valid ones (at least 1).
+        denominator: divide by this instead, for a mean over more than this batch.
 
     Raises:
-        ValueError: shapes that do not belong together, an unknown mean, or (on CPU) a label that is no class.
+        ValueError: the shapes do not fit, or `mean_over` is unknown.
+        DataError: a label is not a class (checked on the CPU only).
     """
     if logits.ndim != 4 or labels.ndim != 3 or len(logits) != len(labels):
         raise ValueError(
-            f"expected logits (B, K, h, w) and labels (B, H, W), "
+            f"expected logits (B, K, h, w) and labels (B, H, W); "
             f"got {tuple(logits.shape)} and {tuple(labels.shape)}"
         )
     if mean_over not in ("all", "valid"):
-        raise ValueError(f"mean_over {mean_over!r} is not known, allowed are all, valid")
+        raise ValueError(f"mean_over is invalid: expected all or valid; got {mean_over!r}")
     valid = labels != ignore_label
-    if labels.device.type == "cpu" and not torch.compiler.is_compiling():  # elsewhere it would stall
+    if labels.device.type == "cpu" and not torch.compiler.is_compiling():  # would make an accelerator wait
         for label in (labels * valid).aminmax():
             if not 0 <= label < logits.shape[1]:
-                raise ValueError(
-                    f"label {label.item()} is no class, allowed are 0 to {logits.shape[1] - 1} "
-                    f"and {ignore_label}"
+                raise DataError(
+                    f"label {label.item()} is invalid: expected 0 to {logits.shape[1] - 1} or "
+                    f"{ignore_label}. Prepare the data set again with the right classes."
                 )
     total = _UpsampledCrossEntropySum.apply(logits, labels, ignore_label)
     if denominator is None:
@@ -70,21 +76,23 @@ class _UpsampledCrossEntropySum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, logits: Tensor, labels: Tensor, ignore_label: int) -> Tensor:
         values = logits.detach().to(torch.promote_types(logits.dtype, torch.float32))
-        values = values * math.log2(math.e)  # powers of two cost less than those of e
+        values = values * math.log2(math.e)  # powers of 2 cost less than powers of e
         gradient = torch.zeros_like(values)
         total = values.new_zeros(())
-        axes = [(values.shape[axis], labels.shape[axis - 1]) for axis in (2, 3)]
-        down, across = (interpolation_matrix(*sizes, values) for sizes in axes)
+        row_sizes, column_sizes = ((values.shape[axis], labels.shape[axis - 1]) for axis in (2, 3))
+        row_matrix, column_matrix = (_matrix(*sizes, values) for sizes in (row_sizes, column_sizes))
         with torch.autocast(values.device.type, enabled=False):
-            for images, rows, columns in tiles(labels.shape, values.shape[1], values.device):
-                above, beside = touched(rows, *axes[0]), touched(columns, *axes[1])
-                row_mix = None if down is None else down[rows, above]
-                column_mix = None if across is None else across[columns, beside]
-                patch = rearrange(values[images, :, above, beside], "b k r c -> b r k c").contiguous()
-                upsampled = _mix(row_mix, patch, column_mix)  # B R K C
+            for images, rows, columns in label_tiles(labels.shape, values.shape[1], values.device):
+                source_rows, source_columns = _sources(rows, *row_sizes), _sources(columns, *column_sizes)
+                row_part = None if row_matrix is None else row_matrix[rows, source_rows]  # R r
+                column_part = None if column_matrix is None else column_matrix[columns, source_columns]  # C c
+                source = rearrange(values[images, :, source_rows, source_columns], "b k r c -> b r k c")
+                upsampled = _interpolate(row_part, source.contiguous(), column_part)  # b R k C
                 total += _cross_entropy_(upsampled, labels[images, rows, columns], ignore_label)
-                slope = _mix(_transposed(row_mix), upsampled, _transposed(column_mix))
-                gradient[images, :, above, beside] += rearrange(slope, "b r k c -> b k r c")
+                tile_gradient = _interpolate(_transposed(row_part), upsampled, _transposed(column_part))
+                gradient[images, :, source_rows, source_columns] += rearrange(
+                    tile_gradient, "b r k c -> b k r c"
+                )
         ctx.save_for_backward(gradient)
         ctx.logits_dtype = logits.dtype
         return total * math.log(2)
@@ -96,24 +104,10 @@ class _UpsampledCrossEntropySum(torch.autograd.Function):
         return (gradient * upstream).to(ctx.logits_dtype), None, None
 
 
-def interpolation_matrix(size_in: int, size_out: int, like: Tensor) -> Tensor | None:
-    """Returns bilinear interpolation along one axis, align_corners False: (size_out, size_in).
-
-    None where the sizes are equal: nothing is interpolated.
-    """
-    if size_in == size_out:
-        return None
-    outputs, inputs = (
-        torch.arange(size, dtype=torch.float64, device=like.device) for size in (size_out, size_in)
-    )
-    place = ((outputs + 0.5) * (size_in / size_out) - 0.5).clamp(0, size_in - 1)
-    return (1 - (place[:, None] - inputs).abs()).clamp(min=0).to(like)  # two taps a row
-
-
-def tiles(
+def label_tiles(
     label_shape: torch.Size, num_classes: int, device: torch.device
 ) -> list[tuple[slice, slice, slice]]:
-    """Cuts labels (B, H, W) into tiles (images, rows, columns) of bounded size, at least a row high."""
+    """Return tiles (images, rows, columns) that cover labels (B, H, W) once, each of bounded size."""
     elements, side = (
         (_TILE_ELEMENTS, _TILE_SIDE) if device.type == "cpu" else (_DEVICE_TILE_ELEMENTS, _DEVICE_TILE_SIDE)
     )
@@ -128,18 +122,19 @@ def tiles(
     return list(product(*cuts))
 
 
-def touched(part: slice, size_in: int, size_out: int) -> slice:
-    """Returns which logits along an axis a part of the labels is interpolated between."""
-    if size_in == size_out:
-        return part
-    scale = size_in / size_out
-    low = max(int((part.start + 0.5) * scale - 0.5 - 1e-9), 0)  # rounding must not lose one
-    high = max(int((part.stop - 0.5) * scale - 0.5 + 1e-9), 0) + 2
-    return slice(min(low, size_in - 1), min(high, size_in))
+def _matrix(size_in: int, size_out: int, like: Tensor) -> Tensor | None:
+    """Return the interpolation matrix of one axis, (size_out, size_in), or None if the sizes are equal."""
+    return None if size_in == size_out else bilinear_matrix(size_in, size_out, device=like.device).to(like)
 
 
-def _mix(rows: Tensor | None, values: Tensor, columns: Tensor | None) -> Tensor:
-    """Applies a matrix along the rows and one along the columns of (B, ., K, .); None changes nothing."""
+def _sources(labels: slice, size_in: int, size_out: int) -> slice:
+    """Return the logits along an axis that some labels' logits are interpolated from."""
+    lines = source_lines(size_in, size_out, range(labels.start, labels.stop))
+    return slice(lines.start, lines.stop)
+
+
+def _interpolate(rows: Tensor | None, values: Tensor, columns: Tensor | None) -> Tensor:
+    """Apply a matrix along the rows and one along the columns of (b, r, k, c); None changes nothing."""
     if columns is not None:
         values = values @ columns.T
     return values if rows is None else (rows @ values.flatten(2)).unflatten(2, values.shape[2:])
@@ -150,9 +145,9 @@ def _transposed(matrix: Tensor | None) -> Tensor | None:
 
 
 def _cross_entropy_(logits: Tensor, labels: Tensor, ignore_label: int) -> Tensor:
-    """Returns the summed cross entropy, base 2, of (B, R, K, C) to labels (B, R, C).
+    """Return the summed cross entropy, base 2, of (b, R, k, C) to labels (b, R, C).
 
-    Leaves its gradient, softmax minus one-hot, in the place of the logits.
+    Overwrite the logits with the gradient: softmax minus one-hot.
     """
     labels = labels.unsqueeze(2)
     valid = labels != ignore_label
@@ -163,6 +158,6 @@ def _cross_entropy_(logits: Tensor, labels: Tensor, ignore_label: int) -> Tensor
     powers = logits.exp2_()
     norm = powers.sum(dim=2, keepdim=True)
     total = (norm.log2() - chosen).mul_(weight).sum()
-    powers.scatter_(2, target, chosen.exp2_() - norm)  # one place a pixel: deterministic on every device
+    powers.scatter_(2, target, chosen.exp2_() - norm)  # one element a pixel: deterministic on every device
     powers *= weight.div_(norm)
     return total

@@ -1,4 +1,4 @@
-"""AdamW's decay groups and the learning rate as a function of the step (recipe of the paper's release)."""
+"""AdamW with its weight decay groups, and the learning rate of each step (as in the authors' release)."""
 
 import math
 
@@ -12,9 +12,10 @@ _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d)
 
 
 def undecayed_parameters(model: nn.Module) -> set[str]:
-    """Names the parameters without weight decay: the backbone's norms, position embedding and tokens.
+    """Return the names of the parameters without weight decay.
 
-    Everything else decays, the head's BN parameters and all other biases included.
+    These are the backbone's norms, position embedding, cls and dist token. All others decay, including the
+    head's batch norm and all biases.
     """
     names = set()
     for module_name, module in model.named_modules():
@@ -27,7 +28,7 @@ def undecayed_parameters(model: nn.Module) -> set[str]:
 
 
 def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
-    """Returns AdamW over two groups, with and without decay; the learning rate is set before each step."""
+    """Return AdamW with two groups: with weight decay, and without. The caller sets the learning rate."""
     undecayed = undecayed_parameters(model)
     groups: list[dict] = [
         {"params": [], "weight_decay": recipe.weight_decay},
@@ -35,33 +36,37 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
     ]
     for name, parameter in model.named_parameters():
         groups[name in undecayed]["params"].append(parameter)
-    # Fused: one pass over the weights, on CPU as on GPU.
+    # fused makes one pass over the weights, on the CPU too
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=recipe.betas, eps=recipe.eps, fused=True)
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
-    """Returns the learning rate of step 0..steps-1: the schedule's value times the linear warm-up."""
-    shapes = {"poly": poly, "cosine_restart": cosine_restart}
-    return recipe.learning_rate * shapes[recipe.schedule](recipe, step) * warmup(recipe, step)
+    """Return the learning rate of a step in 0..steps-1: schedule times linear warm-up."""
+    schedules = {"poly": poly, "cosine_restart": cosine_restart}
+    return recipe.learning_rate * schedules[recipe.schedule](recipe, step) * warmup(recipe, step)
 
 
 def poly(recipe: Recipe, step: int) -> float:
-    """Falls linearly from 1 at step 0 towards 0 at the last step's end."""
+    """Return a factor that falls linearly from 1 at step 0 to 0 after the last step."""
     return 1 - step / recipe.steps
 
 
 def cosine_restart(recipe: Recipe, step: int) -> float:
-    """Falls from the period's weight to 0 by half a cosine, once a period."""
+    """Return a factor that falls from the weight of each period to 0, as half a cosine.
+
+    Raises:
+        ValueError: the step is after the last period.
+    """
     start = 0
     for period, weight in zip(recipe.cosine_periods, recipe.cosine_weights, strict=True):
         if step < start + period:
             return weight * 0.5 * (1 + math.cos(math.pi * (step - start) / period))
         start += period
-    raise ValueError(f"step {step} lies past the schedule's {start} steps")
+    raise ValueError(f"step {step} is invalid: the schedule has {start} steps")
 
 
 def warmup(recipe: Recipe, step: int) -> float:
-    """Rises linearly from `warmup_ratio` at step 0 to 1 at `warmup_steps`."""
+    """Return a factor that rises linearly from `warmup_ratio` at step 0 to 1 at `warmup_steps`."""
     if step >= recipe.warmup_steps:
         return 1.0
     return 1 - (1 - step / recipe.warmup_steps) * (1 - recipe.warmup_ratio)

@@ -1,16 +1,37 @@
-"""What a running training says of itself; without torch, so that whoever only listens stays small."""
+"""What a running training reports; imports no torch, so that a listener stays small."""
 
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Progress:
-    """State of a running training: loss is the mean since the last report, speed in images a second."""
+    """One report of a training after `step` of `steps` steps.
+
+    The first report of a training comes before its first step and carries no measurements. `loss` is the mean
+    over the steps since the previous report, `val_miou` is in 0..1, `notes` are messages for the user.
+    """
 
     step: int
     steps: int
-    loss: float
-    learning_rate: float
-    images_per_second: float
-    seconds_left: float
+    loss: float | None = None
+    learning_rate: float | None = None
+    images_per_second: float | None = None
+    seconds_left: float | None = None
     val_miou: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+Training = Generator[Progress, None, dict[str, Any]]
+
+
+def run_to_end(training: Training, on_progress: Callable[[Progress], None] | None = None) -> dict[str, Any]:
+    """Run a training to its end, pass each report to `on_progress`, and return the run record."""
+    while True:
+        try:
+            progress = next(training)
+        except StopIteration as end:
+            return end.value
+        if on_progress:
+            on_progress(progress)

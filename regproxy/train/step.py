@@ -1,4 +1,4 @@
-"""One step of a training: the loss of the global batch, its gradients, one move of the weights."""
+"""One optimiser step: the loss of the global batch, its gradients and the weight update."""
 
 import math
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from regproxy.train.optim import learning_rate
 
 
 class NonFiniteLossError(RuntimeError):
-    """The loss is no longer a number; the run stops instead of training on nonsense."""
+    """The loss became infinite or NaN; training stops because further steps would be meaningless."""
 
 
 def update(
@@ -30,33 +30,33 @@ def update(
     step: int,
     context: Context,
 ) -> Tensor:
-    """Makes one optimiser step on the global batch; returns this worker's part of the loss, a scalar.
+    """Make one optimiser step on the global batch and return this worker's share of its loss, a scalar.
 
-    The parts add up to the loss over all workers, whose mean runs over the pixels of the whole batch. Drop
-    path draws by the micro-batch's place in it, whichever worker has it.
+    The shares of all workers add up to the loss, a mean over the pixels of the global batch. The random draws
+    of drop path depend on the micro-batch's index in the global batch, not on the worker that computes it.
     """
     recipe = trial.variant.recipe
-    parts = [next(batches).to(context.device) for _ in range(recipe.grad_accum_steps)]
-    pixels = sum(count_pixels(part.labels, recipe) for part in parts)
-    pixels = context.sum(pixels.double()).clamp(min=1)
-    share = pixels / context.world_size  # gradients are averaged over the workers, not added
+    micro_batches = [next(batches).to(context.device) for _ in range(recipe.grad_accum_steps)]
+    pixels = sum(count_pixels(batch.labels, recipe) for batch in micro_batches)
+    pixels = context.all_reduce(pixels.double()).clamp(min=1)
+    denominator = pixels / context.world_size  # DDP averages gradients over workers; the loss needs their sum
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.zero_grad(set_to_none=True)
     total = torch.zeros((), device=context.device)
-    for index, part in enumerate(parts):
+    for index, batch in enumerate(micro_batches):
         torch.manual_seed(torch_seed(trial.seed, step, index * context.world_size + context.rank))
-        images = normalise(part.images, recipe.image_mean, recipe.image_std, part.sizes)
-        with context.accumulating(model) if index + 1 < len(parts) else nullcontext():
+        images = normalise(batch.images, recipe.image_mean, recipe.image_std, batch.sizes)
+        with context.no_sync(model) if index + 1 < len(micro_batches) else nullcontext():
             with torch.autocast(context.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
                 logits, affinity = forward(model, images, recipe)
-            loss = upsampled_cross_entropy(logits, part.labels, IGNORE_LABEL, denominator=share)
+            loss = upsampled_cross_entropy(logits, batch.labels, IGNORE_LABEL, denominator=denominator)
             if affinity is not None:
                 counts = crop_counts(
-                    part.labels, affinity, num_classes=logits.shape[1], patch=patch_of(model)
+                    batch.labels, affinity, num_classes=logits.shape[1], patch=patch_of(model)
                 )
                 term = region_loss(affinity, counts, recipe.region_loss)
-                loss = loss + recipe.region_loss_weight / len(parts) * term
+                loss = loss + recipe.region_loss_weight / len(micro_batches) * term
             loss.backward()
         total += loss.detach() / context.world_size
     optimizer.step()
@@ -64,25 +64,29 @@ def update(
 
 
 def forward(model: nn.Module, images: Tensor, recipe: Recipe) -> tuple[Tensor, Tensor | None]:
-    """Returns the logits and, where the recipe regularises regions, the affinity."""
+    """Return the logits and, if the recipe has a region loss, the affinity."""
     return (model(images), None) if recipe.region_loss == "none" else model(images, return_affinity=True)
 
 
 def patch_of(model: nn.Module) -> int:
-    """Returns the token's side in pixels, of a network that may be wrapped for several workers."""
+    """Return the side of a token in pixels; the network may be wrapped in DistributedDataParallel."""
     return getattr(model, "module", model).patch
 
 
 def count_pixels(labels: Tensor, recipe: Recipe) -> Tensor:
-    """Returns over how many pixels the loss mean runs: all of them, or those that are not void."""
+    """Return the number of pixels that the loss is averaged over: all pixels, or those that are not void."""
     if recipe.loss_mean == "all":
         return torch.tensor(labels.numel(), device=labels.device)
     return (labels != IGNORE_LABEL).sum()
 
 
 def finite_losses(losses: list[Tensor], last_step: int, recipe: Recipe, context: Context) -> list[float]:
-    """Returns the waiting losses, each over all workers; raises NonFiniteLossError."""
-    values = context.sum(torch.stack(losses)).tolist()
+    """Return the losses of the steps up to `last_step`, each summed over all workers.
+
+    Raises:
+        NonFiniteLossError: a loss is infinite or NaN; names its step and learning rate.
+    """
+    values = context.all_reduce(torch.stack(losses)).tolist()
     for step, value in enumerate(values, start=last_step - len(values) + 1):
         if not math.isfinite(value):
             raise NonFiniteLossError(

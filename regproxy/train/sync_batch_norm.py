@@ -1,7 +1,7 @@
-"""Batch norm whose statistics run over all workers, on CPU as on GPU.
+"""Batch norm with statistics over all workers, on the CPU and on GPUs.
 
-torch's SyncBatchNorm refuses CPU tensors. On CPU the same sums are added up by a differentiable all-reduce,
-so that the laws of several workers can be tested, and small runs made, without a GPU.
+torch's SyncBatchNorm refuses CPU tensors. The class for the CPU uses a differentiable all_reduce instead, so
+training with several workers can be tested, and small runs trained, without a GPU.
 
 B batch of this worker, C channels, H W map.
 """
@@ -13,15 +13,15 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 
 class ProcessGroupBatchNorm2d(nn.BatchNorm2d):
-    """BatchNorm2d over the batches of all workers; it is BatchNorm2d where there is only one."""
+    """BatchNorm2d over the batches of all workers, for CPU tensors. A single worker gets BatchNorm2d."""
 
     def forward(self, values: Tensor) -> Tensor:
-        """Normalises (B, C, H, W); updates the running statistics in training mode."""
+        """Return (B, C, H, W) normalised. Update the running statistics in training mode."""
         if not self.training or not dist.is_initialized() or dist.get_world_size() == 1:
             return super().forward(values)
-        wide = values.to(torch.promote_types(values.dtype, torch.float32))
-        variance, mean = (part.double() for part in torch.var_mean(wide, dim=(0, 2, 3), correction=0))
-        local = torch.stack([torch.ones_like(mean), mean, variance + mean.square()]) * wide[:, 0].numel()
+        precise = values.to(torch.promote_types(values.dtype, torch.float32))
+        variance, mean = (own.double() for own in torch.var_mean(precise, dim=(0, 2, 3), correction=0))
+        local = torch.stack([torch.ones_like(mean), mean, variance + mean.square()]) * precise[:, 0].numel()
         count, total, squares = _SumOverWorkers.apply(local)  # C each
         mean = total / count
         variance = squares / count - mean.square()
@@ -31,12 +31,12 @@ class ProcessGroupBatchNorm2d(nn.BatchNorm2d):
             self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
             self.running_var.lerp_(unbiased.to(self.running_var), self.momentum)
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        mean, scale, bias = (part.to(wide)[:, None, None] for part in (mean, scale, self.bias))
-        return torch.addcmul(bias, wide - mean, scale).to(values)
+        mean, scale, bias = (each.to(precise)[:, None, None] for each in (mean, scale, self.bias))
+        return torch.addcmul(bias, precise - mean, scale).to(values)
 
 
 class _SumOverWorkers(torch.autograd.Function):
-    """Adds a tensor up over all workers; each worker's gradient is that of the sum of all their losses."""
+    """The sum of a tensor over all workers. Its gradient is that of the sum of all workers' losses."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, local: Tensor) -> Tensor:
@@ -53,12 +53,12 @@ class _SumOverWorkers(torch.autograd.Function):
 
 
 def synchronise_batch_norm(model: nn.Module, device_type: str) -> nn.Module:
-    """Makes every BatchNorm2d take its statistics over all workers.
+    """Return the model with every BatchNorm2d replaced by one with statistics over all workers.
 
-    The parameters stay the same objects and the state keeps its names; use the model that is returned.
+    The parameters remain the same objects, and the names in the state dict do not change.
 
     Args:
-        device_type: where the model will run, "cpu" or "cuda".
+        device_type: the device on which the model will run, "cpu" or "cuda".
     """
     if device_type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(model)

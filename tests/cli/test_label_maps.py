@@ -19,11 +19,13 @@ from regproxy.eval.sliding import predict, predict_multi_scale
 from regproxy.model.build import build
 from regproxy.runs.saved_model import load_model, save_model
 
-VARIANT = SMOKE_VARIANTS["cityscapes", "region-4x4"]
+SMOKE = SMOKE_VARIANTS["cityscapes", "region-4x4"]
+STATISTICS = {"image_mean": (100.0, 130.0, 160.0), "image_std": (20.0, 40.0, 30.0)}  # not ImageNet's
+VARIANT = dataclasses.replace(SMOKE, recipe=dataclasses.replace(SMOKE.recipe, **STATISTICS))
 
 
 def make_run(folder: Path, variant: Variant = VARIANT) -> Path:
-    """A run's folder with random weights."""
+    """Write a run folder with random weights."""
     folder.mkdir()
     torch.manual_seed(0)
     save_model(build(variant), folder)
@@ -38,7 +40,7 @@ def run(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def put(tmp_path: Path) -> Callable[..., Path]:
-    """Returns a function that writes an image of noise, in any of Pillow's modes."""
+    """Return a function that writes an image of noise in any of Pillow's modes."""
 
     def write(name: str, *, mode: str = "RGB", size: tuple[int, int] = (50, 70)) -> Path:
         path = tmp_path / name
@@ -50,7 +52,7 @@ def put(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-def how(variant: Variant = VARIANT) -> dict:
+def settings(variant: Variant = VARIANT) -> dict:
     return {
         "evaluation": variant.evaluation,
         "mean": variant.recipe.image_mean,
@@ -64,7 +66,7 @@ def test_label_maps_hold_ids_and_show_colours(run: Path, put: Callable[..., Path
     with Image.open(out / "street.png") as labels:
         ids, shown = np.asarray(labels), np.asarray(labels.convert("RGB"))
     with Image.open(photo) as picture:
-        expected = predict(load_model(run), np.asarray(picture), **how())
+        expected = predict(load_model(run), np.asarray(picture), **settings())
     assert len(np.unique(expected)) > 1
     np.testing.assert_array_equal(ids, expected)
     np.testing.assert_array_equal(shown, palette(VARIANT.data)[expected])
@@ -85,7 +87,7 @@ def test_folders_keep_their_shape_and_kinds_of_images_are_read(
     put("photos/a/b/alpha.png", mode="RGBA", size=(33, 17))
     put("photos/.hidden.png")
     photos, out = tmp_path / "photos", tmp_path / "photos" / "out"
-    for _ in range(2):  # the second time, what the first has written is no input
+    for _ in range(2):  # the second run must not read the output of the first
         assert main(["predict", str(run), str(photos), "--out", str(out), "--overlay"]) == 0
         names = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
         assert names == {"classes.csv"} | {
@@ -95,7 +97,7 @@ def test_folders_keep_their_shape_and_kinds_of_images_are_read(
         assert labels.size == mixed.size == (17, 33)
 
 
-def test_multi_scale_averages_or_says_that_it_cannot(
+def test_multi_scale_averages_or_is_refused(
     put: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ratios = {False: (), True: (0.75, 1.5)}
@@ -112,7 +114,9 @@ def test_multi_scale_averages_or_says_that_it_cannot(
     assert "no multi_scale_ratios" in capsys.readouterr().err and not out.exists()
     assert main(["predict", str(runs[True]), *arguments]) == 0
     with Image.open(out / "street.png") as labels, Image.open(photo) as picture:
-        expected = predict_multi_scale(load_model(runs[True]), np.asarray(picture), **how(variants[True]))
+        expected = predict_multi_scale(
+            load_model(runs[True]), np.asarray(picture), **settings(variants[True])
+        )
         np.testing.assert_array_equal(np.asarray(labels), expected)
 
 
@@ -129,7 +133,7 @@ def test_photos_of_a_turned_camera_are_labelled_upright(
     assert main(["predict", str(run), str(tmp_path / "turned.jpg"), "--out", str(out)]) == 0
     with Image.open(out / "turned.png") as labels:
         assert labels.size == (40, 60)
-        np.testing.assert_array_equal(np.asarray(labels), predict(load_model(run), upright, **how()))
+        np.testing.assert_array_equal(np.asarray(labels), predict(load_model(run), upright, **settings()))
 
 
 def test_an_image_of_one_row_is_an_image(run: Path, put: Callable[..., Path], tmp_path: Path) -> None:
@@ -137,6 +141,30 @@ def test_an_image_of_one_row_is_an_image(run: Path, put: Callable[..., Path], tm
     assert main(["predict", str(run), str(put("line.png", size=(1, 3000))), "--out", str(out)]) == 0
     with Image.open(out / "line.png") as labels:
         assert labels.size == (3000, 1)
+
+
+def test_linked_folders_are_read_and_hidden_ones_are_not(
+    run: Path, put: Callable[..., Path], tmp_path: Path
+) -> None:
+    put("photos/a.png")
+    put("photos/.cache/b.png")
+    put("elsewhere/c.png")
+    (tmp_path / "photos/link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "photos/cycle").symlink_to(tmp_path / "photos")
+    out = tmp_path / "out"
+    assert main(["predict", str(run), str(tmp_path / "photos"), "--out", str(out)]) == 0
+    names = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    assert names == {"a.png", "link/c.png", "classes.csv"}
+
+
+def test_files_of_other_formats_are_named(
+    run: Path, put: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("photos/a.png", "photos/b.tif", "photos/below/c.webp"):
+        put(name)
+    assert main(["predict", str(run), str(tmp_path / "photos"), "--out", str(tmp_path / "out")]) == 0
+    error = capsys.readouterr().err
+    assert "skipped 2 files" in error and "b.tif" in error and "c.webp" in error
 
 
 def test_out_may_lie_above_its_images(
@@ -162,13 +190,13 @@ def test_a_damaged_image_is_named_and_the_others_are_predicted(
 
 
 @pytest.mark.parametrize(
-    ("images", "out", "device", "said"),
+    ("images", "out", "device", "message"),
     [
         (["none.png"], "out", "cpu", "none.png is missing"),
         (["empty"], "out", "cpu", "has no images"),
         (["one/a.png", "two/a.png"], "out", "cpu", "would both be"),
         (["one/a.png"], "one", "cpu", "would be overwritten"),
-        (["two/a.png"], "one", "cpu", "a.png is there already and no prediction"),
+        (["two/a.png"], "one", "cpu", "a.png exists and is not a prediction"),
         (["two"], "two", "cpu", "would be overwritten"),
         (["two/a.png"], "one/a.png", "cpu", "a.png is a file"),
         (["two/a.png"], "one/a.png/below", "cpu", "a.png is a file"),
@@ -176,7 +204,7 @@ def test_a_damaged_image_is_named_and_the_others_are_predicted(
         (["one/a.png"], "out", "abacus", "device abacus cannot be used"),
     ],
 )
-def test_mistakes_are_one_sentence_and_nothing_is_written(
+def test_mistakes_are_one_line_and_nothing_is_written(
     run: Path,
     put: Callable[..., Path],
     tmp_path: Path,
@@ -184,19 +212,19 @@ def test_mistakes_are_one_sentence_and_nothing_is_written(
     images: list[str],
     out: str,
     device: str,
-    said: str,
+    message: str,
 ) -> None:
     (tmp_path / "empty").mkdir()
     before = put("one/a.png").read_bytes(), put("two/a.png").read_bytes()
-    places = [str(tmp_path / name) for name in images]
-    assert main(["predict", str(run), *places, "--out", str(tmp_path / out), "--device", device]) == 1
+    inputs = [str(tmp_path / name) for name in images]
+    assert main(["predict", str(run), *inputs, "--out", str(tmp_path / out), "--device", device]) == 1
     error = capsys.readouterr().err
-    assert error.startswith("error: ") and said in error and len(error.splitlines()) == 1
+    assert error.startswith("error: ") and message in error and len(error.splitlines()) == 1
     assert not (tmp_path / "out").exists() and not (tmp_path / "one" / "classes.csv").exists()
     assert before == tuple((tmp_path / name).read_bytes() for name in ("one/a.png", "two/a.png"))
 
 
-def test_what_is_no_run_is_refused(put: Callable[..., Path], tmp_path: Path, capsys) -> None:
+def test_a_folder_without_a_run_is_refused(put: Callable[..., Path], tmp_path: Path, capsys) -> None:
     for place in (tmp_path, put("b.png")):
         assert main(["predict", str(place), str(put("a.png")), "--out", str(tmp_path / "out")]) == 1
-        assert "run.json is missing, give the folder of a finished run" in capsys.readouterr().err
+        assert "run.json is missing. Give the folder of a finished run" in capsys.readouterr().err

@@ -1,17 +1,17 @@
 """The edges without Ray: what a terminal shows and how a stage fails."""
 
 import io
+import time
 from collections.abc import Callable
 
 import pytest
 from rich.console import Console
 
 from pipelines import ablate, prepare
-from pipelines.cluster.board import News
-from pipelines.cluster.display import GridDisplay, clock
+from pipelines.cluster.display import TrialsDisplay, clock
 from pipelines.tracking.store import flatten
 from regproxy.runs.trial import Trial
-from regproxy.train.context import Progress
+from regproxy.train.progress import Progress
 
 MakeTrial = Callable[..., Trial]
 
@@ -25,16 +25,19 @@ def test_display_shows_running_and_ended_trials(make_trial: MakeTrial, terminal:
     text = io.StringIO()
     console = Console(file=text, force_terminal=terminal, width=140)
     trials = [make_trial(), make_trial(seed=1), make_trial(seed=2)]
-    with GridDisplay(trials, already_finished=2, console=console) as display:
-        newest = {0: progress(40), 1: progress(10)}
-        hosts = {0: ["near"], 1: ["far", "far", "farther"], 2: ["near"]}
-        display.update(News(newest, hosts, [(1, "goes on from step 5"), (None, "all is well")]))
-        display.end(0, None)
-        display.end(2, "ValueError: [no] markup")
+    with TrialsDisplay(trials, already_finished=2, console=console) as display:
+        display.running(2, ["near"], None)
+        display.message(1, "resumes from step 5")
+        display.message(None, "all is well")
+        display.running(0, ["near"], progress(40))
+        time.sleep(0.6)
+        display.running(1, ["far", "far", "farther"], progress(10))
+        display.ended(0, None, None)
+        display.ended(2, "ValueError: [no] markup", None)
     shown = text.getvalue()
     assert "[3/5] ade20k/region-4x4/0 trained, loss 0.5000" in shown
     assert "[4/5] ade20k/region-4x4/2 FAILED: ValueError: [no] markup" in shown
-    assert "  ade20k/region-4x4/1: goes on from step 5" in shown
+    assert "  ade20k/region-4x4/1: resumes from step 5" in shown
     assert "all is well" in shown
     assert ("far farther" in shown and "starting" in shown) == terminal
     assert ("10/100" in shown and "1:01" in shown and "25.00" in shown) == terminal

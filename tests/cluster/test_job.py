@@ -50,7 +50,7 @@ def test_cluster_and_storage_must_be_named(
 
 def test_the_job_gets_credentials_and_places_only() -> None:
     wanted = {"AWS_ACCESS_KEY_ID": "a", "REGPROXY_STORAGE": "s3://b", "MLFLOW_TRACKING_URI": "http://c"}
-    assert job.handed_on({**wanted, "PATH": "/bin", "RAY_ADDRESS": "http://head"}) == wanted
+    assert job.passed_variables({**wanted, "PATH": "/bin", "RAY_ADDRESS": "http://head"}) == wanted
 
 
 class Cluster:
@@ -74,7 +74,7 @@ class Cluster:
 
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster_job, "_POLL_S", 0.0)
+    monkeypatch.setattr(cluster_job, "_POLL_INTERVAL_S", 0.0)
 
 
 def test_log_goes_on_where_a_lost_connection_left_it(no_pauses: None) -> None:
@@ -98,8 +98,8 @@ def test_status_is_that_of_the_job(no_pauses: None, status: str, code: int | Non
 
 def test_a_cluster_that_is_gone_is_given_up(no_pauses: None) -> None:
     cluster = Cluster("one\n", *(OSError("no route") for _ in range(1000)))
-    with pytest.raises(ConfigError, match=r"has not answered .* \(no route\), job name may go on"):
-        cluster_job.follow(cluster, "name", print, patience_s=0.01)
+    with pytest.raises(ConfigError, match=r"has not answered .* \(no route\), job name may still be running"):
+        cluster_job.follow(cluster, "name", print, timeout_s=0.01)
 
 
 def free_ports(number: int) -> list[int]:

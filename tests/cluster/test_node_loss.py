@@ -1,4 +1,4 @@
-"""The smoke grid on three nodes, one of which is killed: the table of the run that nothing happened to.
+"""The smoke profile on three nodes, one of which is killed: the table of the run that nothing happened to.
 
 pytest -m soak -s tests/cluster/test_node_loss.py    prints what a user sees
 """
@@ -27,8 +27,6 @@ LONGER = {"steps": 300, "checkpoint_every": 50, "log_every": 10, "validate_every
 @pytest.fixture
 def nodes() -> Iterator[tuple[str, list[Any]]]:
     """A head without CPUs and three nodes of one CPU: the address and the three."""
-    os.environ["RAY_AUTH_MODE"] = "disabled"
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
@@ -37,7 +35,7 @@ def nodes() -> Iterator[tuple[str, list[Any]]]:
     cluster.shutdown()
 
 
-def start_grid(place: Path, data: Path, address: str | None) -> subprocess.Popen:
+def start_ablation(place: Path, data: Path, address: str | None) -> subprocess.Popen:
     """Starts `ablate smoke`, with longer trainings, in a working directory of its own."""
     profile = yaml.safe_load((ROOT / "pipelines/profiles/smoke.yaml").read_text())
     profile["recipe"] |= LONGER
@@ -73,22 +71,22 @@ def results(place: Path) -> dict[str, tuple[str, str, str]]:
     return table
 
 
-def test_grid_survives_a_node(
+def test_ablation_survives_a_node(
     nodes: tuple[str, list[Any]], smoke_data: dict[str, Path], tmp_path: Path
 ) -> None:
     address, (first, *_) = nodes
     data = smoke_data["ade20k"].parent
     print("\n$ python -m pipelines.ablate smoke      # three nodes", flush=True)
-    grid = start_grid(tmp_path / "cluster", data, address)
+    ablation = start_ablation(tmp_path / "cluster", data, address)
     deadline = time.monotonic() + 120
     while not list((tmp_path / "cluster").glob("runs/smoke/*/*/*/checkpoints/step-*")):
-        assert grid.poll() is None and time.monotonic() < deadline
+        assert ablation.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     print(f"$ kill -9 <all processes of node {first.node_id[:8]}>", flush=True)
     kill_node(first)
-    assert grid.wait(timeout=200) == 0
+    assert ablation.wait(timeout=200) == 0
     print("$ python -m pipelines.ablate smoke      # elsewhere, undisturbed", flush=True)
-    assert start_grid(tmp_path / "alone", data, None).wait(timeout=200) == 0
+    assert start_ablation(tmp_path / "alone", data, None).wait(timeout=200) == 0
 
     disturbed, whole = results(tmp_path / "cluster"), results(tmp_path / "alone")
     print(f"{'trial':26} {'loss':>9} {'mIoU':>7}  weights        of the undisturbed run")

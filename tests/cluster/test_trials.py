@@ -1,4 +1,4 @@
-"""The grid's own parts: what is forgiven, what the board says, what the table shows, how signals arrive."""
+"""The parts that run trials: restarts, the queue, the table, and how signals arrive."""
 
 import io
 import os
@@ -7,17 +7,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
+from ray.tune.search import Searcher
 from rich.console import Console
 
-from pipelines.cluster import guard
-from pipelines.cluster.board import Board, News
-from pipelines.cluster.display import GridDisplay
-from pipelines.cluster.retry import ALLOWED, Budget
-from pipelines.cluster.stop_signal import Interrupted, Notice, StopRequest, installed_notice
+from pipelines.cluster.display import Observer, TrialsDisplay
+from pipelines.cluster.retry import MAX_DEATHS, RetryPolicy
+from pipelines.cluster.stop_signal import Interrupted, PreemptionSignal, StopRequest
+from pipelines.cluster.trial_actor import needs_new_process
+from pipelines.cluster.trial_queue import TrialQueue
 from pipelines.stage import profile_stage
 from regproxy.runs.trial import Trial
 from regproxy.train.progress import Progress
@@ -25,90 +25,127 @@ from regproxy.train.progress import Progress
 PROGRESS = Progress(40, 80, 1.25, 6.0e-5, 12.5, 75.0, val_miou=0.345)
 
 
-def starts(budget: Budget, node: str = "a") -> int:
-    """How often a trial that always dies may start."""
+def num_starts(policy: RetryPolicy, nodes: set[str]) -> int:
+    """How often a trial may start whose processes on `nodes` always die."""
     count = 0
-    while budget.start(0) and count < 50:
+    while policy.may_start(0) and count < 50:
         count += 1
-        budget.join(0, node)
+        policy.record_death(0, nodes)
     return count
 
 
 def test_crashes_without_progress_are_limited() -> None:
-    assert starts(Budget(lambda: {"a"})) == ALLOWED + 1
+    assert num_starts(RetryPolicy(lambda: {"a"}), {"a"}) == MAX_DEATHS + 1
+    assert num_starts(RetryPolicy(lambda: {"a"}), set()) == MAX_DEATHS + 1
 
 
-def test_newer_checkpoint_renews_the_budget_and_the_same_one_does_not() -> None:
-    budget = Budget(lambda: {"a"})
-    for step in (0, 10, 20, 30, 40, 50):
-        assert budget.start(0)
-        budget.join(0, "a")
-        budget.resume(0, step)
-    for _ in range(ALLOWED):
-        assert budget.start(0)
-        budget.join(0, "a")
-        budget.resume(0, 50)
-    assert not budget.start(0)
+def test_only_a_newer_checkpoint_clears_the_deaths() -> None:
+    policy = RetryPolicy(lambda: {"a"})
+    for step in (10, 20, 30, 40, 50):
+        assert policy.may_start(0)
+        policy.record_resume(0, step)
+        policy.record_death(0, {"a"})
+    for _ in range(MAX_DEATHS):
+        assert policy.may_start(0)
+        policy.record_resume(0, 50)
+        policy.record_death(0, {"a"})
+    assert not policy.may_start(0)
 
 
-def test_lost_nodes_and_signals_cost_nothing() -> None:
+def test_lost_nodes_cost_nothing() -> None:
     alive = {f"{number}" for number in range(100)}
-    budget = Budget(lambda: alive)
+    policy = RetryPolicy(lambda: alive)
     for number in range(20):
-        assert budget.start(0)
-        budget.join(0, f"{number}")
+        policy.record_death(0, {f"{number}"})
         alive.discard(f"{number}")
-    for _ in range(20):
-        assert budget.start(0)
-        budget.join(0, "50")
-        budget.give_way(0)
-    assert starts(budget, "60") == ALLOWED + 1
+        assert policy.may_start(0)
+    assert num_starts(policy, {"60"}) == MAX_DEATHS + 1
 
 
-def test_board_refuses_with_what_went_wrong_and_needs_no_torch() -> None:
-    board = Board(lambda: {"a"})
-    for _ in range(ALLOWED + 1):
-        assert board.start(7) == (False, None)
-        board.join(7, "host", "a")
-    assert "died" in board.start(7)[1]
-    board.fail(7, "OSError: no such disk")
-    assert board.start(7) == (False, "OSError: no such disk")
-    board.stop()
-    assert board.start(8) == (True, None)
-    code = "import sys, pipelines.cluster.board, pipelines.cluster.driver; sys.exit('torch' in sys.modules)"
+def test_one_lost_node_of_several_workers_costs_nothing() -> None:
+    alive = {"a", "b"}
+    policy = RetryPolicy(lambda: alive)
+    for number in range(20):
+        alive.add(f"{number}")
+        policy.record_death(0, {"a", f"{number}"})
+        alive.discard(f"{number}")
+        assert policy.may_start(0)
+
+
+class Recorder(Observer):
+    def __init__(self) -> None:
+        self.ends: list[tuple[int, str | None]] = []
+        self.messages: list[str] = []
+
+    def message(self, index: int | None, text: str) -> None:
+        self.messages.append(text)
+
+    def ended(self, index: int, error: str | None, traceback: str | None) -> None:
+        self.ends.append((index, error))
+
+
+def make_queue(num_trials: int, capacity: int = 9) -> tuple[TrialQueue, Recorder]:
+    recorder = Recorder()
+    return TrialQueue(num_trials, RetryPolicy(lambda: {"a"}), lambda: capacity, recorder), recorder
+
+
+def test_queue_restarts_deaths_first_and_ends_when_all_have_ended() -> None:
+    queue, recorder = make_queue(2)
+    assert queue.suggest("t0") == {"index": 0} and queue.suggest("t1") == {"index": 1}
+    assert queue.suggest("t2") is None
+    queue.on_trial_complete("t1", {"error": None})
+    queue.on_trial_result("t0", {"hosts": ["vm"], "nodes": ["a"]})
+    for attempt in range(MAX_DEATHS):
+        queue.on_trial_complete(f"t{2 * attempt}", error=True)
+        assert queue.suggest(f"t{2 * attempt + 2}") == {"index": 0}
+    queue.on_trial_complete(f"t{2 * MAX_DEATHS}", error=True)
+    assert queue.suggest("last") == Searcher.FINISHED
+    assert recorder.ends[0] == (1, None)
+    assert recorder.ends[1][0] == 0 and "died 4 times" in recorder.ends[1][1]
+
+
+def test_queue_keeps_the_last_error_of_workers_that_died() -> None:
+    queue, recorder = make_queue(1)
+    for attempt in range(MAX_DEATHS + 1):
+        assert queue.suggest(f"{attempt}") == {"index": 0}
+        queue.on_trial_complete(f"{attempt}", {"died": "OSError: no such disk"})
+    assert queue.suggest("last") == Searcher.FINISHED
+    assert recorder.ends == [(0, "OSError: no such disk")]
+
+
+def test_preempted_trials_restart_without_limit() -> None:
+    queue, recorder = make_queue(1)
+    for attempt in range(20):
+        assert queue.suggest(f"{attempt}") == {"index": 0}
+        result = {"hosts": ["vm"], "nodes": ["a"], "preempted": True, "progress": Progress(attempt % 2, 9)}
+        queue.on_trial_result(f"{attempt}", result)
+        queue.on_trial_complete(f"{attempt}", error=True)
+    assert recorder.ends == []
+    assert "resumes from step 1" in recorder.messages
+
+
+def test_queue_starts_as_many_as_the_cluster_holds_and_none_while_stopping() -> None:
+    queue, recorder = make_queue(3, capacity=1)
+    assert queue.suggest("t0") == {"index": 0} and queue.suggest("t1") is None
+    assert queue.num_started == 0
+    queue.on_trial_result("t0", {"hosts": ["vm"], "nodes": ["a"]})
+    assert queue.num_started == 1
+    queue.stopping = True
+    queue.on_trial_complete("t0", {"stopped": True})
+    assert queue.num_started == 0
+    assert queue.suggest("t1") == Searcher.FINISHED
+    assert recorder.ends == []
+
+
+def test_coordinator_needs_no_torch() -> None:
+    code = (
+        "import sys, pipelines.cluster.coordinator, regproxy.train.progress; sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_board_tells_notes_once() -> None:
-    board = Board(set)
-    board.note(1, "news")
-    assert board.take().notes == [(1, "news")]
-    assert board.take().notes == []
-
-
-def test_board_tells_trials_of_nodes_that_leave_to_stop() -> None:
-    leaving: set[str] = set()
-    board = Board(set, lambda: leaving)
-    assert board.told("a") is None
-    leaving.add("a")
-    assert Board(set, lambda: leaving).told("a") == "signal"
-    assert Board(set, lambda: leaving).told("b") is None
-    board.stop()
-    assert board.told("a") == board.told("b") == "grid"
-
-
-def test_board_answers_while_the_cluster_does_not() -> None:
-    def lost() -> set[str]:
-        raise ConnectionError("no answer")
-
-    board = Board(set, lost)
-    assert board.told("a") is None
-    board.stop()
-    assert board.told("a") == "grid"
-
-
 @pytest.mark.parametrize(
-    ("error", "goes_on_elsewhere"),
+    ("error", "expected"),
     [
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), True),
         (torch.AcceleratorError("CUDA error: device-side assert triggered"), True),
@@ -116,65 +153,45 @@ def test_board_answers_while_the_cluster_does_not() -> None:
         (ValueError("no such file"), False),
     ],
 )
-def test_only_errors_of_the_process_are_tried_again(
-    make_trial: Callable[..., Trial],
-    monkeypatch: pytest.MonkeyPatch,
-    error: Exception,
-    goes_on_elsewhere: bool,
-) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise error
-
-    monkeypatch.setattr(guard, "train_anywhere", fail)
-    trial = make_trial()
-    if goes_on_elsewhere:
-        with pytest.raises(type(error)):
-            guard.train_guarded(trial, git_commit=None)
-    else:
-        assert guard.train_guarded(trial, git_commit=None) == f"{type(error).__name__}: {error}"
-    assert str(error) in (Path(trial.run_dir) / "error.log").read_text()
-
-
-def test_notice_takes_the_reason_that_it_is_told() -> None:
-    for reason in ("grid", "signal"):
-        notice, answers = Notice(), iter([None, reason])
-        with notice.watching(lambda answers=answers: next(answers), every_s=0.01):
-            while not notice.given():
-                time.sleep(0.01)
-        assert notice.reason == reason
+def test_only_errors_of_the_process_are_retried(error: Exception, expected: bool) -> None:
+    assert needs_new_process(error) == expected
 
 
 def test_table_shows_variant_seed_and_node(make_trial: Callable[..., Trial]) -> None:
     trials = [make_trial(seed=3), make_trial("linear")]
     console = Console(file=io.StringIO(), force_terminal=True, width=160)
-    with GridDisplay(trials, already_finished=2, console=console) as display:
-        news = News(newest={0: PROGRESS}, hosts={0: ["node-7", "node-7"], 1: ["node-8"]})
-        display.update(news)
+    with TrialsDisplay(trials, already_finished=2, console=console) as display:
+        display.running(0, ["node-7", "node-7"], PROGRESS)
+        time.sleep(0.6)
+        display.running(1, ["node-8"], Progress(0, 80))
         text = console.file.getvalue()
         assert "2 of 4 trials finished, 2 running" in text
-        row = next(line for line in text.splitlines() if "region-4x4" in line)
+        row = next(line for line in text.splitlines()[::-1] if "region-4x4" in line)
         for value in ("ade20k", " 3 ", "node-7 ", "40/80", "1.2500", "12.5", "34.50", "1:15"):
             assert value in row
         assert "starting" in next(line for line in text.splitlines() if "linear" in line)
-        display.end(0, None)
-        display.update(news)
+        display.ended(0, None, None)
+        time.sleep(0.6)
+        display.running(1, ["node-8"], None)
         assert "3 of 4 trials finished, 1 running" in console.file.getvalue()
 
 
-def test_sigterm_is_a_notice_while_it_is_heeded() -> None:
+def test_sigterm_is_recorded_while_the_handler_is_installed() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with Notice().heeded() as notice:
-        assert installed_notice() is notice
-        assert not notice.given()
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert notice.given() and notice.reason == "signal"
+    handler = PreemptionSignal()
+    handler.install()
+    assert PreemptionSignal.current() is handler
+    assert not handler.received
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert handler.received
+    handler.uninstall()
     assert signal.getsignal(signal.SIGTERM) is before
-    assert installed_notice() is not notice
+    assert PreemptionSignal.current() is not handler
 
 
-def test_first_interrupt_asks_and_the_second_ends() -> None:
+def test_first_interrupt_is_recorded_and_the_second_raises() -> None:
     request = StopRequest()
-    with request.heeded():
+    with request.installed():
         os.kill(os.getpid(), signal.SIGINT)
         assert request.number == signal.SIGINT
         with pytest.raises(Interrupted):
@@ -186,4 +203,4 @@ def test_interrupted_stage_says_so(capsys: pytest.CaptureFixture) -> None:
         raise Interrupted(signal.SIGINT)
 
     assert profile_stage(stage, "", ["smoke"]) == 130
-    assert "run again to go on" in capsys.readouterr().err
+    assert "Run the command again to continue" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Configuration is strict: a typo, a wrong type or an impossible combination is one clear sentence."""
+"""Configuration is strict: a typo, a wrong type or an impossible combination is a ConfigError."""
 
 import copy
 import json
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from regproxy.config.profile_file import load_profile, profile_path, resolve
+from regproxy.config.profile_file import load_profile, profile_path, resolve_profile
 from regproxy.config.variant import Variant
 from regproxy.errors import ConfigError
 
@@ -16,13 +16,13 @@ PROFILES = sorted(path.stem for path in Path("pipelines/profiles").glob("*.yaml"
 
 
 def changed(path: str, value: object) -> dict:
-    """Returns the smoke profile with one key changed."""
+    """Return the content of the smoke profile with one key changed."""
     content = copy.deepcopy(CONTENT)
     *parents, last = path.split(".")
-    place = content
+    section = content
     for key in parents:
-        place = place[key]
-    place[last] = value
+        section = section[key]
+    section[last] = value
     return content
 
 
@@ -38,7 +38,7 @@ def test_variants_survive_json(name: str) -> None:
         again = Variant.from_dict(variant.to_dict())
         assert again == variant
         assert json.loads(json.dumps(variant.to_dict())) == variant.to_dict()
-        assert again.digest() == variant.digest()
+        assert again.fingerprint() == variant.fingerprint()
 
 
 @pytest.mark.parametrize(
@@ -49,25 +49,25 @@ def test_variants_survive_json(name: str) -> None:
         (
             "recipe.learning_rate",
             "6e-5",
-            r"learning_rate: expected float, got str '6e-5', write it as 6.0e-5",
+            r"learning_rate is invalid: expected float; got str '6e-5'. Write it as 6.0e-5",
         ),
-        ("recipe.steps", 1.5, r"steps: expected int, got float 1.5"),
-        ("recipe.steps", 0, r"steps 0 is not allowed, it must be 1 or more"),
-        ("recipe.crop", [64], r"crop: expected 2 values"),
-        ("recipe.crop", [64, 0], r"crop \[64, 0\] is not allowed, it must be 1 or more"),
-        ("recipe.validate_every", 0, r"validate_every 0 is not allowed, it must be 1 or more"),
-        ("recipe.learning_rate", float("nan"), r"learning_rate nan is not allowed, it must be 0 or more"),
-        ("recipe.learning_rate", float("inf"), r"learning_rate inf is not allowed"),
-        ("recipe.flip_probability", 1.5, r"flip_probability 1.5 is not allowed, .* between 0 and 1"),
-        ("recipe.image_std", [1.0, 0.0, 1.0], r"image_std \[1.0, 0.0, 1.0\] is not allowed"),
-        ("recipe.image_mean", [0.0, float("nan"), 0.0], r"image_mean \[0.0, nan, 0.0\] is not allowed"),
-        ("recipe.ratio_range", [0.5, float("inf")], r"ratio_range \[0.5, inf\] is not allowed"),
-        ("recipe.cosine_weights", [-1.0], r"cosine_weights \[-1.0\] is not allowed, it must be 0 or more"),
-        ("evaluation.multi_scale_ratios", [float("nan")], r"multi_scale_ratios \[nan\] is not allowed"),
+        ("recipe.steps", 1.5, r"steps is invalid: expected int; got float 1.5"),
+        ("recipe.steps", 0, r"steps is invalid: expected at least 1; got 0"),
+        ("recipe.crop", [64], r"crop is invalid: expected 2 values"),
+        ("recipe.crop", [64, 0], r"crop is invalid: expected at least 1; got \[64, 0\]"),
+        ("recipe.validate_every", 0, r"validate_every is invalid: expected at least 1; got 0"),
+        ("recipe.learning_rate", float("nan"), r"learning_rate is invalid: expected at least 0; got nan"),
+        ("recipe.learning_rate", float("inf"), r"learning_rate is invalid: .*got inf"),
+        ("recipe.flip_probability", 1.5, r"flip_probability is invalid: .*at most 1; got 1.5"),
+        ("recipe.image_std", [1.0, 0.0, 1.0], r"image_std is invalid: .*more than 0.*\[1.0, 0.0, 1.0\]"),
+        ("recipe.image_mean", [0.0, float("nan"), 0.0], r"image_mean is invalid: .*\[0.0, nan, 0.0\]"),
+        ("recipe.ratio_range", [0.5, float("inf")], r"ratio_range is invalid: .*\[0.5, inf\]"),
+        ("recipe.cosine_weights", [-1.0], r"cosine_weights is invalid: expected at least 0; got \[-1.0\]"),
+        ("evaluation.multi_scale_ratios", [float("nan")], r"multi_scale_ratios is invalid: .*\[nan\]"),
         (
             "variants.linear.backbone",
             {"timm_name": "x"},
-            r"linear.backbone: a variant takes that of its arch",
+            r"linear.backbone is not a key of a variant",
         ),
         ("variants.linear.pretrain", "nonne", r"pretrain: 'nonne' is not .*none, file; did you mean 'none'"),
         (
@@ -75,9 +75,13 @@ def test_variants_survive_json(name: str) -> None:
             {**CONTENT["variants"]["linear"], "datasets": ["ade20k"], "by_dataset": {"cityscapes": {}}},
             r"linear.by_dataset: 'cityscapes' is not known, allowed are ade20k",
         ),
-        ("variants.region-4x4.region", [4, 0], r"region \[4, 0\] is not allowed, it must be 1 or more"),
-        ("evaluation.window", [0, 64], r"stride \[64, 64\] is not allowed"),
-        ("datasets.ade20k.evaluation", {"scale": [0, 64]}, r"scale \[0, 64\] is not allowed"),
+        ("variants.region-4x4.region", [4, 0], r"region is invalid: expected at least 1; got \[4, 0\]"),
+        ("evaluation.window", [0, 64], r"window is invalid: .*\[0, 64\]"),
+        ("datasets.ade20k.evaluation", {"scale": [0, 64]}, r"scale is invalid: .*\[0, 64\]"),
+        ("recipe.ratio_range", [2.0, 0.5], r"ratio_range is invalid: expected low, high; got \[2.0, 0.5\]"),
+        ("evaluation.stride", [0, 64], r"stride is invalid: .*\[0, 64\]"),
+        ("tables.output-strides.name", "x", r"tables.output-strides: key: 'name' is not known"),
+        ("tables.output-strides.columns", ["a", "b"], r"give one label for each of the columns"),
         ("recipe.precision", "fp16", r"precision: 'fp16' is not known, allowed are float32, bf16"),
         ("recipe.grad_accum_steps", 3, r"grad_accum_steps 3 does not divide batch_size 4"),
         ("recipe.schedule", "cosine_restart", r"cosine_periods cover 0 of 8 steps"),
@@ -87,22 +91,22 @@ def test_variants_survive_json(name: str) -> None:
         ("variants.region-4x4.conv", "deptwise", r"did you mean 'depthwise'"),
         ("datasets.ade20k.format", "ade", r"did you mean 'ade20k'"),
         ("datasets.ade20k.classes", ["sky", "raod"], r"did you mean 'road'"),
-        ("evaluation.stride", [65, 64], r"stride \[65, 64\] is not allowed"),
+        ("evaluation.stride", [65, 64], r"stride is invalid: .*\[65, 64\]"),
         ("tables.output-strides.rows", [{"label": ["x"], "variant": "liner"}], r"did you mean 'linear'"),
         ("pictures.variants", ["liner"], r"did you mean 'linear'"),
         ("resources.workers", 3, r"3 workers with grad_accum_steps 1 do not divide batch_size 4"),
-        ("resources.workers", 0, r"workers 0 is not allowed, it must be 1 or more"),
-        ("resources.gpus", -1.0, r"gpus -1.0 is not allowed, it must be 0 or more"),
-        ("pictures.num_images", 0, r"num_images 0 is not allowed"),
-        ("seeds", [-1], r"seeds \[-1\] is not allowed, it must be 0 or more"),
+        ("resources.workers", 0, r"workers is invalid: expected at least 1; got 0"),
+        ("resources.gpus", -1.0, r"gpus is invalid: expected at least 0; got -1.0"),
+        ("pictures.num_images", 0, r"num_images is invalid"),
+        ("seeds", [-1], r"seeds is invalid: expected at least 0; got \[-1\]"),
         ("seeds", [0, 0], r"seeds \[0, 0\] repeat"),
         ("seeds", [], r"seeds must not be empty"),
-        ("seeds", None, r"seeds: expected a list, got None"),
+        ("seeds", None, r"seeds is invalid: expected a list; got None"),
     ],
 )
 def test_mistakes_are_named(path: str, value: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        resolve("smoke", changed(path, value))
+        resolve_profile("smoke", changed(path, value))
 
 
 def test_unknown_profile_names_the_nearest() -> None:
@@ -110,11 +114,27 @@ def test_unknown_profile_names_the_nearest() -> None:
         load_profile("dmo")
 
 
+def test_a_key_that_occurs_twice_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = profile_path("mine")
+    path.parent.mkdir(parents=True)
+    path.write_text("seeds: [0]\nrecipe: {steps: 1}\nseeds: [1]\n")
+    with pytest.raises(ConfigError, match=r"mine.yaml is not valid YAML: line 3: key 'seeds' occurs twice\."):
+        load_profile("mine")
+
+
+def test_a_folder_without_profiles_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"pipelines/profiles has no profiles: run .* root folder"):
+        load_profile("smoke")
+
+
 def test_layers_override_in_order() -> None:
     content = changed("variants.linear.recipe", {"steps": 5})
     content["datasets"]["ade20k"]["recipe"]["batch_size"] = 2
     variants = {
-        (variant.name, variant.data.name): variant.recipe for variant in resolve("smoke", content).variants
+        (variant.name, variant.data.name): variant.recipe
+        for variant in resolve_profile("smoke", content).variants
     }
     assert variants["linear", "ade20k"].steps == 5
     assert variants["region-4x4", "ade20k"].steps == 8
@@ -122,9 +142,9 @@ def test_layers_override_in_order() -> None:
     assert variants["region-4x4", "cityscapes"].batch_size == 4
 
 
-def test_digest_ignores_name_and_evaluation_only() -> None:
+def test_fingerprint_ignores_name_and_evaluation_only() -> None:
     one, renamed, scored, longer = (
-        resolve("smoke", content).variants[0]
+        resolve_profile("smoke", content).variants[0]
         for content in (
             CONTENT,
             {**CONTENT, "variants": {"other": CONTENT["variants"]["linear"]}, "tables": {}, "pictures": None},
@@ -132,4 +152,4 @@ def test_digest_ignores_name_and_evaluation_only() -> None:
             changed("recipe.steps", 9),
         )
     )
-    assert one.digest() == renamed.digest() == scored.digest() != longer.digest()
+    assert one.fingerprint() == renamed.fingerprint() == scored.fingerprint() != longer.fingerprint()

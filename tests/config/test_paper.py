@@ -1,4 +1,4 @@
-"""The paper's profiles hold every row of its tables, each network once, with the recipe that it prints."""
+"""The paper's profiles have every row of its tables, each network once, with the printed recipe."""
 
 from collections import Counter
 from pathlib import Path
@@ -18,31 +18,31 @@ TABLES = {table.name: table for table in PAPER.tables}
 PUBLISHED = Path(__file__).parents[3] / "shared/paper/tables.yaml"
 
 
-def test_every_row_of_the_five_tables_is_there() -> None:
+def test_every_row_of_the_five_tables_is_declared() -> None:
     rows = {name: len(table.rows) for name, table in TABLES.items()}
     assert rows == {"table1": 17, "table2": 6, "table3": 8, "table4": 4 + 2, "table5": 4}
     assert sum(len(row.published) for table in PAPER.tables for row in table.rows) == 2 * 41 - 1
 
 
-def test_no_variant_stands_twice_and_every_variant_has_a_row() -> None:
+def test_no_variant_is_declared_twice_and_every_variant_has_a_row() -> None:
     for profile in (PAPER, MAIN):
-        structures = Counter((variant.data.name, variant.digest()) for variant in profile.variants)
+        structures = Counter((variant.data.name, variant.fingerprint()) for variant in profile.variants)
         assert max(structures.values()) == 1
         shown = {row.variant for table in profile.tables for row in table.rows}
         assert shown == {variant.name for variant in profile.variants}
 
 
-def test_how_many_trainings_the_paper_is() -> None:
-    """33 variants on two data sets, Segmenter on ADE20K alone, three seeds; Table 4 in both its readings."""
+def test_number_of_trainings() -> None:
+    """33 variants on two data sets, Segmenter on ADE20K only, three seeds; Table 4 in both readings."""
     assert len(PAPER.trials()) == (33 * 2 - 1) * 3 == 195
     assert len(MAIN.trials()) == (6 + 4) * 3
 
 
-@pytest.mark.skipif(not PUBLISHED.exists(), reason="the published tables are not at hand")
+@pytest.mark.skipif(not PUBLISHED.exists(), reason="the published tables are not available")
 def test_published_values_are_those_of_the_paper() -> None:
     for name, table in yaml.safe_load(PUBLISHED.read_text()).items():
         ours = list(TABLES[name].rows)
-        if name == "table4":  # its regularised row stands in both readings
+        if name == "table4":  # its regularised row is declared in both readings
             ours = [row for row in ours if not row.variant.endswith("as-printed")]
         for row, theirs in zip(ours, table["rows"], strict=True):
             assert row.published == {k: theirs[k] for k in ("ade20k", "cityscapes") if theirs[k] is not None}

@@ -1,4 +1,4 @@
-"""What the formats fix, and how folders on disk become pairs."""
+"""Official class tables, label values, and the pairs found in folders."""
 
 from pathlib import Path
 
@@ -67,10 +67,10 @@ def test_folder_labels() -> None:
 @pytest.mark.parametrize(
     ("format", "classes", "message"),
     [
-        ("folder", None, "needs classes"),
-        ("cityscapes", (), "needs classes"),
+        ("folder", None, "classes is missing"),
+        ("cityscapes", (), "classes is missing"),
         ("ade20k", ("sky", "raod"), "'raod' is not known.*did you mean 'road'"),
-        ("folder", ("a", "b", "a"), "a repeated"),
+        ("folder", ("a", "b", "a"), "classes repeats a:"),
         ("folder", tuple(map(str, range(256))), "at most 255"),
         ("ade", None, "did you mean 'ade20k'"),
     ],
@@ -80,7 +80,9 @@ def test_refused_classes(format: str, classes: tuple[str, ...] | None, message: 
         resolve_classes(format, classes, "here")
 
 
-@pytest.mark.parametrize(("void", "message"), [(1, "also the value of class 'b'"), (256, r"not in 0\.\.255")])
+@pytest.mark.parametrize(
+    ("void", "message"), [(1, "also the value of class 'b'"), (256, r"expected 0\.\.255")]
+)
 def test_refused_void_labels(void: int, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         label_table(config("folder", ("a", "b"), void_labels=(void,)))
@@ -119,11 +121,11 @@ def test_folder_problems_are_named(tmp_path: Path) -> None:
     assert "root nowhere is missing" in find_pairs(config("folder", ("x",)), "train")[1][0]
     touch(tmp_path, "images/train/a.jpg", "images/train/b.jpg")
     (problem,) = find_pairs(data, "train")[1]
-    assert str(tmp_path / "annotations/train") in problem and "put the labels (*.png) there" in problem
+    assert str(tmp_path / "annotations/train") in problem and "Put the labels (*.png) there" in problem
     touch(tmp_path, "annotations/train/b.png", "annotations/train/c.png")
     pairs, (first, second) = find_pairs(data, "train")
     assert [pair.id for pair in pairs] == ["b"]
-    assert "a.jpg: no label" in first and "c.png: no image" in second
+    assert "a.jpg has no label" in first and "c.png has no image" in second
     touch(tmp_path, "images/train/a.png")
     assert "same id 'a'" in find_pairs(data, "train")[1][0]
 
@@ -133,4 +135,4 @@ def test_official_count_is_expected(tmp_path: Path) -> None:
     options = {"root": str(tmp_path), "train_split": "training"}
     assert not find_pairs(config("ade20k", **options), "train")[1]
     (problem,) = find_pairs(config("ade20k", allow_partial=False, **options), "train")[1]
-    assert "has 1 images" in problem and "20,210" in problem and "allow_partial" in problem
+    assert "expected 20,210 ade20k images; got 1." in problem and "allow_partial" in problem

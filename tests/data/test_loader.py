@@ -1,4 +1,4 @@
-"""Batches: equal for every world size and point of resumption; normalised and padded as the recipe says."""
+"""Batches: equal for every world size and after resuming, independent of torch's global generator."""
 
 import dataclasses
 from pathlib import Path
@@ -8,8 +8,9 @@ import torch
 
 from regproxy.config.variant import Recipe
 from regproxy.data.loader import Batch, decode, micro_batches, normalise
-from regproxy.data.order import global_batch
+from regproxy.data.order import sample_at
 from regproxy.data.shards import Shards
+from regproxy.errors import DataError
 
 RECIPE = Recipe(steps=6, crop=(64, 64), scale=(256, 64), batch_size=8)
 
@@ -19,17 +20,17 @@ def shards(smoke_data: dict[str, Path]) -> Shards:
     return Shards(smoke_data["ade20k"], "train")
 
 
-def columns(batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def tensors(batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     full = torch.tensor(batch.labels.shape[1:]).expand(len(batch.labels), 2)
     return batch.images, batch.labels, full if batch.sizes is None else batch.sizes
 
 
 def joined(batches: list[Batch]) -> Batch:
-    return Batch(*(torch.cat(column) for column in zip(*map(columns, batches), strict=True)))
+    return Batch(*(torch.cat(column) for column in zip(*map(tensors, batches), strict=True)))
 
 
 def assert_equal(one: Batch, two: Batch) -> None:
-    for a, b in zip(columns(one), columns(two), strict=True):
+    for a, b in zip(tensors(one), tensors(two), strict=True):
         assert torch.equal(a, b)
 
 
@@ -55,13 +56,31 @@ def test_resumed_batches_are_the_rest(shards: Shards, first_step: int) -> None:
 
 
 def test_worker_processes_give_the_same_batches_to_keep(shards: Shards) -> None:
-    """More micro-batches than there are slots to write them to, all of them kept."""
-    alone = list(micro_batches(shards, dataclasses.replace(RECIPE, grad_accum_steps=2), 3))
+    """Keep more micro-batches than the ring has slots."""
+    in_process = list(micro_batches(shards, dataclasses.replace(RECIPE, grad_accum_steps=2), 3))
     recipe = dataclasses.replace(RECIPE, grad_accum_steps=2, loader_workers=2)
-    together = list(micro_batches(shards, recipe, 3))
-    assert len(together) == len(alone) == 12
-    for one, two in zip(together, alone, strict=True):
+    state = torch.get_rng_state()
+    by_workers = list(micro_batches(shards, recipe, 3))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert len(by_workers) == len(in_process) == 12
+    for one, two in zip(by_workers, in_process, strict=True):
         assert_equal(one, two)
+
+
+def test_the_loader_neither_reads_nor_moves_the_global_generator(shards: Shards) -> None:
+    batches = []
+    for global_seed in (1, 2):
+        torch.manual_seed(global_seed)
+        state = torch.get_rng_state()
+        batches.append(joined(list(micro_batches(shards, RECIPE, 3))))
+        assert torch.equal(torch.get_rng_state(), state)
+    assert_equal(*batches)
+
+
+def test_no_samples_is_refused(shards: Shards, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Shards, "__len__", lambda self: 0)
+    with pytest.raises(DataError, match="no samples"):
+        micro_batches(shards, RECIPE, 3)
 
 
 def test_batches_hold_the_samples_of_the_order(shards: Shards) -> None:
@@ -74,11 +93,12 @@ def test_batches_hold_the_samples_of_the_order(shards: Shards) -> None:
         max_class_share=1.0,
     )
     for step, batch in enumerate(micro_batches(shards, still, 5)):
-        for place, sample in enumerate(global_batch(5, step, len(shards), still.batch_size)):
+        for position in range(still.batch_size):
+            sample = sample_at(5, step, position, num_samples=len(shards), batch_size=still.batch_size)
             record = shards.read(sample)
             image, _ = decode(record.image, record.label)
-            height, width = columns(batch)[2][place].tolist()
-            view = batch.images[place, :height, :width].numpy()
+            height, width = tensors(batch)[2][position].tolist()
+            view = batch.images[position, :height, :width].numpy()
             starts = range(image.shape[1] - width + 1)
             assert any((image[:, left : left + width] == view).all() for left in starts)
 
@@ -93,7 +113,7 @@ def test_normalising_is_per_channel_and_leaves_padding_zero() -> None:
     assert values[1, :, 2:].abs().max() == values[1, :, :, 3:].abs().max() == 0
 
 
-def test_sizes_are_told_only_where_something_is_padded(shards: Shards) -> None:
+def test_sizes_are_given_only_if_a_crop_is_padded(shards: Shards) -> None:
     for crop in ((64, 64), (64, 999)):
         recipe = dataclasses.replace(RECIPE, crop=crop, ratio_range=(1.0, 1.0))
         (batch, *_) = micro_batches(shards, recipe, 0)

@@ -1,4 +1,4 @@
-"""Laws of the sample order: arithmetic, equal for every world size and every point of resumption."""
+"""Laws of the sample order: the same for every world size, and independent of where training resumes."""
 
 import numpy as np
 import pytest
@@ -6,11 +6,16 @@ import pytest
 from regproxy.data.order import (
     augmentation_generator,
     epoch_permutation,
-    global_batch,
-    positions,
+    rank_positions,
     sample_at,
     torch_seed,
 )
+from regproxy.errors import ConfigError
+
+
+def global_batch(seed: int, step: int, num_samples: int, batch_size: int) -> list[int]:
+    size = {"num_samples": num_samples, "batch_size": batch_size}
+    return [sample_at(seed, step, position, **size) for position in range(batch_size)]
 
 
 @pytest.mark.parametrize("num_samples", [1, 7, 100])
@@ -24,7 +29,7 @@ def test_an_epoch_is_a_permutation_of_its_own(num_samples: int) -> None:
 
 
 def test_order_is_pinned() -> None:
-    """The very numbers: a change here changes every training."""
+    """Compare with fixed numbers: a change here changes every training."""
     assert epoch_permutation(0, 0, 8).tolist() == [0, 3, 7, 5, 1, 2, 6, 4]
 
 
@@ -38,37 +43,31 @@ def test_every_sample_once_an_epoch(num_samples: int, batch_size: int) -> None:
 
 @pytest.mark.parametrize("grad_accum_steps", [1, 2])
 @pytest.mark.parametrize("world_size", [1, 2, 4, 8])
-def test_workers_and_micro_batches_share_out_the_same_global_batch(
-    world_size: int, grad_accum_steps: int
-) -> None:
-    parts = [
-        positions(batch_size=16, grad_accum_steps=grad_accum_steps, world_size=world_size, rank=rank)
+def test_ranks_and_micro_batches_divide_the_same_global_batch(world_size: int, grad_accum_steps: int) -> None:
+    ranks = [
+        rank_positions(batch_size=16, grad_accum_steps=grad_accum_steps, world_size=world_size, rank=rank)
         for rank in range(world_size)
     ]
-    by_micro = [[place for rank in parts for place in rank[micro]] for micro in range(grad_accum_steps)]
-    assert [place for micro in by_micro for place in micro] == list(range(16))
+    assert [
+        position for micro in range(grad_accum_steps) for rank in ranks for position in rank[micro]
+    ] == list(range(16))
 
 
 def test_indivisible_batch_is_refused() -> None:
-    with pytest.raises(ValueError, match="batch of 16 does not divide over 3 workers"):
-        positions(batch_size=16, grad_accum_steps=1, world_size=3, rank=0)
+    with pytest.raises(ConfigError, match="batch_size 16 is invalid: expected a multiple of 3 workers"):
+        rank_positions(batch_size=16, grad_accum_steps=1, world_size=3, rank=0)
 
 
-def test_no_samples_is_refused() -> None:
-    with pytest.raises(ValueError, match="no samples"):
-        global_batch(0, 0, 0, 4)
-
-
-def test_a_place_needs_no_history() -> None:
+def test_a_position_needs_no_history() -> None:
     batch = global_batch(5, 1234, 97, 16)
     assert [sample_at(5, 1234, p, num_samples=97, batch_size=16) for p in reversed(range(16))] == batch[::-1]
 
 
-def test_draws_differ_between_places_and_repeat_in_place() -> None:
-    def draw(*place: int) -> float:
-        return augmentation_generator(*place).random()
+def test_draws_differ_between_positions_and_repeat_at_each() -> None:
+    def draw(*key: int) -> float:
+        return augmentation_generator(*key).random()
 
-    places = [(0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0)]
-    assert len({draw(*place) for place in places}) == 4
-    assert [draw(*place) for place in places] == [draw(*place) for place in places]
-    assert len({torch_seed(*place) for place in places}) == 4
+    keys = [(0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0)]  # (seed, step, position)
+    assert len({draw(*key) for key in keys}) == 4
+    assert [draw(*key) for key in keys] == [draw(*key) for key in keys]
+    assert len({torch_seed(*key) for key in keys}) == 4

@@ -1,4 +1,4 @@
-"""Preparing: what is accepted, what is refused by name, and that equal input gives equal bytes."""
+"""Preparation: accepted files, messages about invalid ones, and equal bytes from equal input."""
 
 import io
 import struct
@@ -30,7 +30,7 @@ def jpeg(pixels: np.ndarray) -> bytes:
 
 
 def four_bit_grey_png(label: np.ndarray) -> bytes:
-    """A PNG of 4-bit greyscale, as optimisers make them."""
+    """Return a 4-bit greyscale PNG, as tools that shrink PNG files write it."""
     packed = (label[:, ::2] << 4) | label[:, 1::2]
     rows = b"".join(b"\0" + row.tobytes() for row in packed)
 
@@ -57,7 +57,7 @@ def palette_png(label: np.ndarray) -> bytes:
 
 @pytest.fixture
 def data(tmp_path: Path) -> DataConfig:
-    """A folder data set of five training and two validation pairs."""
+    """Write a folder data set of five training and two validation pairs; return its config."""
     for split, count in (("train", 5), ("val", 2)):
         for kind in ("images", "annotations"):
             (tmp_path / "raw" / kind / split).mkdir(parents=True)
@@ -72,7 +72,7 @@ def data(tmp_path: Path) -> DataConfig:
 
 @pytest.fixture
 def put(data: DataConfig) -> Callable[[str, bytes], None]:
-    """Replaces a file of the data set."""
+    """Return a function that replaces a file of the data set."""
     return lambda name, content: (Path(data.root) / name).write_bytes(content)
 
 
@@ -94,7 +94,7 @@ def test_prepared_equals_raw(data: DataConfig, tmp_path: Path) -> None:
         assert (label == expected).all()
 
 
-def test_same_bytes_whatever_the_workers(data: DataConfig, tmp_path: Path) -> None:
+def test_same_bytes_for_any_number_of_workers(data: DataConfig, tmp_path: Path) -> None:
     outputs = []
     for workers in (1, 2):
         out = tmp_path / f"out{workers}"
@@ -141,19 +141,23 @@ def test_one_bit_label(data: DataConfig) -> None:
         ("images/train/p1.jpg", b"no image", r"images/train/p1\.jpg: the image cannot be decoded"),
         ("images/train/p1.jpg", b"", "cannot be decoded"),
         ("images/train/p1.jpg", jpeg(IMAGE)[:-200], "cannot be decoded"),
-        ("images/val/p1.jpg", jpeg(IMAGE[:20]), r"val/p1\.png: the image is 32 x 20 but 32 x 24 the label"),
-        ("annotations/train/p1.png", png(LABEL + 4), r"values 4..6 are not known, allowed are 0..2, 7, 255"),
-        ("annotations/train/p1.png", png(LABEL.astype(np.uint16) + 298), "values 298..300 are not known"),
+        (
+            "images/val/p1.jpg",
+            jpeg(IMAGE[:20]),
+            r"val/p1\.png is invalid: .* width x height 32 x 20; got 32 x 24",
+        ),
+        ("annotations/train/p1.png", png(LABEL + 4), r"expected values 0..2, 7, 255; got 4..6"),
+        ("annotations/train/p1.png", png(LABEL.astype(np.uint16) + 298), "got 298..300"),
         (
             "annotations/train/p1.png",
             png(IMAGE),
-            r"p1\.png: the label has 3 channels \(RGB\).*map its colours",
+            r"p1\.png: .* one channel of class ids; got 3 \(RGB\).*Map its colours",
         ),
-        ("annotations/train/p1.png", png(np.dstack([IMAGE, LABEL])), "4 channels"),
+        ("annotations/train/p1.png", png(np.dstack([IMAGE, LABEL])), r"got 4 \(RGBA\)"),
         ("annotations/train/p1.png", jpeg(LABEL), "not a PNG image"),
         ("annotations/train/p1.png", png(LABEL)[:80], "the label cannot be decoded"),
-        ("annotations/train/p9.png", png(LABEL), "no image of the same name"),
-        ("images/train/p9.jpg", jpeg(IMAGE), "no label, expected"),
+        ("annotations/train/p9.png", png(LABEL), "has no image of the same name"),
+        ("images/train/p9.jpg", jpeg(IMAGE), "has no label: expected"),
     ],
 )
 def test_refused_files(
@@ -162,13 +166,13 @@ def test_refused_files(
     put(name, content)
     with pytest.raises(DataError, match=message) as error:
         prepare(data, tmp_path / "out", workers=1)
-    assert "1 problem;" in str(error.value)
+    assert "1 problem." in str(error.value)
     assert [file.name for file in tmp_path.iterdir()] == ["raw"]
 
 
-def test_missing_root_is_told_once(tmp_path: Path) -> None:
+def test_missing_root_is_one_problem(tmp_path: Path) -> None:
     data = DataConfig(name="set", format="folder", root=str(tmp_path / "no"), classes=("a",))
-    with pytest.raises(DataError, match="1 problem"):
+    with pytest.raises(DataError, match=r"1 problem\."):
         prepare(data, tmp_path / "out")
 
 

@@ -1,15 +1,14 @@
-"""Shards: what is written reads back, and what is damaged is refused by name."""
+"""Shards: records read back equal, and an error names a damaged file."""
 
-import json
 import pickle
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from regproxy.data.shards import MANIFEST, Record, Shards, ShardWriter, manifest_digest, write_manifest
+from regproxy.data.prepared import manifest_sha256
+from regproxy.data.shards import MANIFEST, Record, Shards, ShardWriter, write_manifest
 from regproxy.errors import ConfigError, DataError
-from regproxy.storage.atomic import replaced_directory
 
 
 def records(count: int) -> list[Record]:
@@ -56,7 +55,7 @@ def test_schema_says_what_it_holds(tmp_path: Path) -> None:
 
 def test_same_records_give_same_bytes(tmp_path: Path) -> None:
     assert write(tmp_path / "one", max_rows=9) == write(tmp_path / "two", max_rows=9)
-    assert manifest_digest(tmp_path / "one") == manifest_digest(tmp_path / "two")
+    assert manifest_sha256(tmp_path / "one") == manifest_sha256(tmp_path / "two")
 
 
 def test_pickled_reader_reads(tmp_path: Path) -> None:
@@ -73,10 +72,10 @@ def test_damage_is_named(tmp_path: Path) -> None:
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    with pytest.raises(ValueError, match=r"train-00001\.arrow is damaged"):
+    with pytest.raises(DataError, match=r"train-00001\.arrow is damaged"):
         Shards(tmp_path, "train").verify()
     file.write_bytes(content[:-1])
-    with pytest.raises(DataError, match=r"train-00001\.arrow has .* bytes, expected .*run prepare"):
+    with pytest.raises(DataError, match=r"train-00001\.arrow has .* bytes: expected .*Run prepare"):
         Shards(tmp_path, "train")
     file.unlink()
     with pytest.raises(DataError, match=r"train-00001\.arrow is missing"):
@@ -88,43 +87,13 @@ def test_damage_is_named(tmp_path: Path) -> None:
 def test_manifest_is_checked(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / MANIFEST).write_text(content)
-    with pytest.raises(DataError, match="run prepare"):
+    with pytest.raises(DataError, match="Run prepare"):
         Shards(tmp_path, "train")
-    with pytest.raises(DataError, match="run prepare"):
-        manifest_digest(tmp_path)
+    with pytest.raises(DataError, match="Run prepare"):
+        manifest_sha256(tmp_path)
 
 
 def test_unknown_split(tmp_path: Path) -> None:
     write(tmp_path)
     with pytest.raises(ConfigError, match="did you mean 'train'"):
         Shards(tmp_path, "training")
-
-
-def test_directory_is_replaced_whole(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    for text in ("first", "second"):
-        with replaced_directory(out, marker=MANIFEST) as temporary:
-            (temporary / MANIFEST).write_text(json.dumps(text))
-            (temporary / text).touch()
-    assert sorted(file.name for file in out.iterdir()) == [MANIFEST, "second"]
-    with pytest.raises(RuntimeError), replaced_directory(out, marker=MANIFEST) as temporary:
-        (temporary / "half").touch()
-        raise RuntimeError
-    assert (out / "second").exists()
-    assert list(tmp_path.iterdir()) == [out]
-
-
-def test_replacing_survives_a_kill_between_its_renames(tmp_path: Path) -> None:
-    old = tmp_path / ".out.old"
-    old.mkdir()
-    (old / MANIFEST).write_text("1")
-    with pytest.raises(RuntimeError), replaced_directory(tmp_path / "out", marker=MANIFEST):
-        raise RuntimeError
-    assert (tmp_path / "out" / MANIFEST).read_text() == "1"
-
-
-def test_foreign_files_are_not_replaced(tmp_path: Path) -> None:
-    (tmp_path / "photo.jpg").touch()
-    with pytest.raises(DataError, match="holds other files"), replaced_directory(tmp_path, marker=MANIFEST):
-        pass
-    assert (tmp_path / "photo.jpg").exists()

@@ -1,4 +1,4 @@
-"""The augmentation against plain readings of the recipe, and its laws."""
+"""The augmentation compared with plain implementations of the recipe, and its laws."""
 
 import cv2
 import numpy as np
@@ -45,7 +45,7 @@ def test_views_fit_the_crop_and_labels_stay_labels(pair: tuple) -> None:
         assert set(np.unique(label)) <= set(range(5))
 
 
-def test_nothing_random_is_the_fingerprint(pair: tuple) -> None:
+def test_without_randomness_views_equal_the_input(pair: tuple) -> None:
     recipe = Recipe(
         steps=1,
         crop=(100, 130),
@@ -60,16 +60,16 @@ def test_nothing_random_is_the_fingerprint(pair: tuple) -> None:
 
 
 def test_image_and_label_move_together() -> None:
-    """A picture whose colour is its label still is after resizing, cropping and flipping."""
+    """Encode the label in the colour and check that both still agree after resizing, cropping, flipping."""
     label = np.kron(np.arange(12, dtype=np.uint8).reshape(3, 4), np.ones((40, 40), np.uint8))
     image = np.repeat(label[..., None] * 20, 3, axis=2)
     recipe = Recipe(steps=1, crop=(64, 64), scale=(512, 120), photometric=False, max_class_share=1.0)
     for view, view_label in views((image, label), recipe):
         agree = np.abs(view[..., 0].astype(int) - view_label * 20) <= 1
-        assert agree.mean() > 0.85  # all but the blended edges
+        assert agree.mean() > 0.85  # bilinear interpolation blends the edges
 
 
-def test_ratio_is_uniform_over_its_range(pair: tuple) -> None:
+def test_ratio_is_uniform_in_its_range(pair: tuple) -> None:
     recipe = Recipe(steps=1, crop=(999, 999), scale=(1000, 100), flip_probability=0.0, photometric=False)
     heights = [label.shape[0] for _, label in views(pair, recipe, count=400)]
     assert 50 <= min(heights) < 60
@@ -102,7 +102,7 @@ def test_a_share_of_one_takes_the_first_crop() -> None:
 
 
 @pytest.mark.parametrize("source", [(100, 130), (97, 256), (512, 683), (333, 1)])
-def test_a_rescaled_window_is_the_window_of_the_rescaled_image(source: tuple[int, int]) -> None:
+def test_a_rescaled_window_equals_the_window_of_the_rescaled_image(source: tuple[int, int]) -> None:
     random = np.random.default_rng(0)
     image = random.integers(0, 256, (*source, 3), dtype=np.uint8)
     for _ in range(60):
@@ -123,8 +123,8 @@ def test_largest_class_share_counts_valid_pixels_only() -> None:
     assert largest_class_share(np.full((2, 2), 255, np.uint8)) == 1.0
 
 
-def test_photometry_is_the_recipe_step_by_step(pair: tuple) -> None:
-    """Float arithmetic with clipping and truncation, as the authors' pipeline does it."""
+def test_photometry_equals_the_plain_implementation(pair: tuple) -> None:
+    """Compare with float arithmetic, clipping and truncation, as in the authors' pipeline."""
     for step in range(40):
         fast = distort_photometry(pair[0].copy(), augmentation_generator(7, step, 0))
         plain = plain_photometry(pair[0].copy(), augmentation_generator(7, step, 0))

@@ -109,7 +109,7 @@ def test_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert "4 pairs in" in capsys.readouterr().out
     assert len(Shards("data/prepared/drawn/city", "train")) == 3
     assert demo_data.main(["own"]) == 0
-    assert "brings its own data" in capsys.readouterr().out
+    assert "uses its own data" in capsys.readouterr().out
     assert (tmp_path / "data/demo/own").is_dir()
     assert prepare.main(["own"]) == 1
     assert "root elsewhere is missing" in capsys.readouterr().err

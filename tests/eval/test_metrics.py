@@ -1,4 +1,4 @@
-"""Scores against a naive count, and how counts add up."""
+"""Scores against a naive count, and the sum of counts."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from regproxy.errors import DataError
 from regproxy.eval.metrics import confusion_matrix, iou_per_class, mean_accuracy, mean_iou, pixel_accuracy
 
 IGNORE = 255
@@ -64,12 +65,12 @@ def test_tensors_count_like_arrays() -> None:
 @pytest.mark.parametrize(
     ("prediction", "label", "message"),
     [
-        ([4], [0], "prediction 4 is no class, allowed are 0 to 3"),
+        ([4], [0], r"prediction 4 is invalid: expected 0 to 3\."),
         ([-1], [0], "prediction -1"),
         ([0], [4], "label 4"),
         ([0, 1], [0], "differ in shape"),
     ],
 )
-def test_values_that_are_no_class_are_refused(prediction: list, label: list, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_invalid_values_are_refused(prediction: list, label: list, message: str) -> None:
+    with pytest.raises((DataError, ValueError), match=message):
         count(np.array(prediction), np.array(label))

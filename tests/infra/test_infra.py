@@ -1,4 +1,4 @@
-"""The files of infra/ as far as a machine without clouds can tell: schemas, references, shells, versions."""
+"""The files of infra/, as far as a machine without a cloud can check them."""
 
 import json
 import re
@@ -20,12 +20,12 @@ LOCK = dict(
 PINNED = {name.lower(): version for name, version in LOCK.items()}
 KUBERAY = yaml.safe_load((INFRA / "kuberay.yaml").read_text())
 COMPOSE = yaml.safe_load((INFRA / "mlflow/compose.yaml").read_text())
-NODES = {"cluster.env.example": "infra/cluster.env.example", "env.example": "infra/mlflow/env.example"}
+EXAMPLES = {"cluster.env.example": "infra/cluster.env.example", "env.example": "infra/mlflow/env.example"}
 
 
 def names_in(example: str) -> set[str]:
-    """Returns the variables that an example of an env file sets."""
-    return set(re.findall(r"^([A-Z_0-9]+)=", (ROOT / NODES[example]).read_text(), flags=re.M))
+    """Return the variables that an example of an env file sets."""
+    return set(re.findall(r"^([A-Z_0-9]+)=", (ROOT / EXAMPLES[example]).read_text(), flags=re.M))
 
 
 def targets() -> set[str]:
@@ -33,7 +33,7 @@ def targets() -> set[str]:
 
 
 def pods() -> dict[str, dict]:
-    """Returns the pod specifications of the RayJob by group."""
+    """Return the pod specifications of the RayJob by group."""
     cluster = KUBERAY["spec"]["rayClusterSpec"]
     workers = {group["groupName"]: group["template"]["spec"] for group in cluster["workerGroupSpecs"]}
     return {"head": cluster["headGroupSpec"]["template"]["spec"], **workers}
@@ -47,12 +47,12 @@ def test_the_launchers_file_has_rays_schema() -> None:
         jsonschema.validate({**config, "availability_zne": "a"}, schema)
     types = config["available_node_types"]
     assert config["head_node_type"] in types
-    assert types["head"]["resources"]["CPU"] == 0, "the head trains nothing"
+    assert types["head"]["resources"]["CPU"] == 0, "no trial may run on the head"
     assert types["gpu-spot"]["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
     assert types["gpu-spot"]["max_workers"] <= config["max_workers"]
 
 
-def test_the_ray_job_is_whole() -> None:
+def test_the_ray_job_is_complete() -> None:
     assert (KUBERAY["apiVersion"], KUBERAY["kind"]) == ("ray.io/v1", "RayJob")
     assert KUBERAY["spec"]["rayClusterSpec"]["rayVersion"] == LOCK["ray"]
     command, _, directory, target = KUBERAY["spec"]["entrypoint"].split()
@@ -82,7 +82,7 @@ def test_pods_have_kubernetes_schema(name: str) -> None:
         kubernetes_validate.validate({**pod, "spec": {**spec, "tolerationz": []}}, "1.34", strict=True)
 
 
-def test_secrets_are_those_that_the_comment_creates() -> None:
+def test_the_comment_creates_all_secrets() -> None:
     text = (INFRA / "kuberay.yaml").read_text()
     created = set(re.findall(r"create secret generic (\S+)", text))
     used = {
@@ -145,7 +145,7 @@ def test_the_slurm_script_is_a_script() -> None:
     assert "#SBATCH --requeue" in text and "#SBATCH --signal=B:USR1@300" in text
 
 
-def test_all_files_speak_of_the_same_variables() -> None:
+def test_all_files_use_the_same_variables() -> None:
     known = names_in("cluster.env.example")
     assert {"REGPROXY_STORAGE", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "MLFLOW_TRACKING_URI"} <= known
     page = (INFRA / "README.md").read_text()

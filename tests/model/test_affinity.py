@@ -1,4 +1,4 @@
-"""The laws of affinity and painting, against a four-loop reference."""
+"""Laws of the affinity and of painting, and painting against a reference of four loops."""
 
 import itertools
 
@@ -19,7 +19,7 @@ def random_affinity(region: tuple[int, int], grid: tuple[int, int] = (3, 5), *, 
 
 
 def paint_by_loops(affinity: Tensor, token_logits: Tensor) -> Tensor:
-    """One token, neighbour and sub-cell at a time."""
+    """Paint one token, neighbour and sub-cell at a time."""
     batch, _, height, width, rows, columns = affinity.shape
     painted = affinity.new_zeros(batch, token_logits.shape[1], rows * height, columns * width)
     for row, column in itertools.product(range(rows), range(columns)):
@@ -64,11 +64,11 @@ def test_centre_alone_is_nearest_upsampling(region: tuple[int, int]) -> None:
 
 def test_paint_commutes_with_flips() -> None:
     affinity, logits = random_affinity((2, 3)), torch.randn(2, 4, 3, 5, dtype=torch.float64)
-    for size_axis, neighbour_order in ((-1, [2, 1, 0, 5, 4, 3, 8, 7, 6]), (-2, [6, 7, 8, 3, 4, 5, 0, 1, 2])):
-        variant_axis = size_axis - 2
-        flipped = affinity[:, neighbour_order].flip(size_axis, variant_axis)
-        expected = paint(affinity, logits).flip(size_axis)
-        torch.testing.assert_close(paint(flipped, logits.flip(size_axis)), expected)
+    for grid_axis, neighbour_order in ((-1, [2, 1, 0, 5, 4, 3, 8, 7, 6]), (-2, [6, 7, 8, 3, 4, 5, 0, 1, 2])):
+        cell_axis = grid_axis - 2
+        flipped = affinity[:, neighbour_order].flip(grid_axis, cell_axis)
+        expected = paint(affinity, logits).flip(grid_axis)
+        torch.testing.assert_close(paint(flipped, logits.flip(grid_axis)), expected)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_paint_refuses_shapes_that_do_not_fit(affinity: tuple[int, ...], logits:
 
 @pytest.mark.parametrize("conv", ["none", "normal", "depthwise"])
 @pytest.mark.parametrize("autocast", [False, True])
-def test_head_gives_weights_that_stay_inside(conv: str, autocast: bool) -> None:
+def test_affinity_is_zero_outside_the_image(conv: str, autocast: bool) -> None:
     head = AffinityHead(8, (2, 3), conv)
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         affinity = head(torch.randn(2, 8, 3, 4))
@@ -99,7 +99,7 @@ def test_head_gives_weights_that_stay_inside(conv: str, autocast: bool) -> None:
     assert all(parameter.grad.isfinite().all() for parameter in head.parameters())
 
 
-def test_neighbours_outside_are_those_of_the_border() -> None:
+def test_neighbours_outside_the_image() -> None:
     outside = outside_neighbours(3, 4)
     assert outside.sum(dim=0).tolist() == [[5, 3, 3, 5], [3, 0, 0, 3], [5, 3, 3, 5]]
     assert outside[:, 0, 0].nonzero().flatten().tolist() == [0, 1, 2, 3, 6]
@@ -110,7 +110,7 @@ def test_channels_are_neighbour_then_row_then_column() -> None:
     head = AffinityHead(8, (2, 3), "none")
     torch.nn.init.zeros_(head.out.weight)
     with torch.no_grad():
-        head.out.bias[(5 * 2 + 1) * 3 + 2] = 50.0  # neighbour (0, 1) of the variant in row 1, column 2
+        head.out.bias[(5 * 2 + 1) * 3 + 2] = 50.0  # neighbour (0, 1) of the sub-cell in row 1, column 2
     affinity = head(torch.randn(1, 8, 3, 3))[0, :, :, :, 1, 1]
     assert affinity[5, 1, 2] > 0.99
     others = torch.ones(2, 3, dtype=torch.bool)
@@ -118,7 +118,7 @@ def test_channels_are_neighbour_then_row_then_column() -> None:
     torch.testing.assert_close(affinity[:, others], torch.full((9, 5), 1 / 9))
 
 
-def test_head_starts_as_the_recipe_says() -> None:
+def test_initial_weights_of_the_head() -> None:
     head = AffinityHead(64, (4, 4), "depthwise")
     convolutions = [module for module in head.modules() if isinstance(module, torch.nn.Conv2d)]
     assert [conv.bias is not None for conv in convolutions] == [False, False, True]

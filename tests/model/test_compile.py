@@ -1,4 +1,4 @@
-"""torch.compile takes network and loss as one graph, without a break, and changes nothing."""
+"""torch.compile captures network and loss as one graph without a break, and gives the same numbers."""
 
 import dataclasses
 

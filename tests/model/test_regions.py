@@ -1,4 +1,4 @@
-"""Region histograms against a loop over pixels, their entropy, and the regulariser."""
+"""Region histograms against a loop over pixels, their entropy, and the region loss."""
 
 import dataclasses
 import math
@@ -20,6 +20,7 @@ from regproxy.model.regions import (
     sub_cells,
 )
 from regproxy.train.loop import train
+from regproxy.train.progress import run_to_end
 
 K = 4
 
@@ -27,7 +28,7 @@ K = 4
 def drawn(
     batch: int = 2, region: tuple[int, int] = (2, 4), grid: tuple[int, int] = (3, 2)
 ) -> tuple[Tensor, Tensor]:
-    """An affinity from a real head and labels for tokens of 8 pixels, some of them void."""
+    """Return the affinity of a real head, and labels for tokens of 8 pixels with some void."""
     torch.manual_seed(0)
     affinity = AffinityHead(6, region, "none")(torch.randn(batch, 6, *grid)).detach().double()
     labels = torch.randint(0, K + 1, (batch, grid[0] * 8, grid[1] * 8))
@@ -62,14 +63,14 @@ def test_histograms_equal_the_loop() -> None:
 def test_entropy_of_predicted_windows_is_that_of_their_regions(
     counts_at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether one class is counted at a time or all are."""
+    """The classes are counted one at a time or all at once."""
     affinity, labels = drawn(batch=1)
     variant = next(one for one in load_profile("smoke").variants if one.model.head == "regproxy")
     data = dataclasses.replace(variant.data, classes=tuple("abcd"))
     evaluation = dataclasses.replace(variant.evaluation, scale=(24, 16))
     variant = dataclasses.replace(variant, data=data, evaluation=evaluation)
     tally = score.Tally(np.zeros((K, K), np.int64))
-    monkeypatch.setattr(score, "_COUNTS", counts_at_once)
+    monkeypatch.setattr(score, "_MAX_COUNTS", counts_at_once)
     observer = score._RegionObserver(tally, labels[0].to(torch.uint8).numpy(), variant, patch=8)
     observer([(0, 0)], affinity)
     expected = entropies(by_loops(affinity, labels))
@@ -77,7 +78,7 @@ def test_entropy_of_predicted_windows_is_that_of_their_regions(
     assert tally.mean_entropy == pytest.approx(expected.mean().item(), rel=1e-6)
 
 
-def test_void_alone_is_no_region() -> None:
+def test_a_region_of_void_pixels_is_not_counted() -> None:
     affinity, labels = drawn()
     labels[0] = 255
     histograms, filled = region_histograms(affinity, crop_counts(labels, affinity, num_classes=K, patch=8))
@@ -85,7 +86,7 @@ def test_void_alone_is_no_region() -> None:
     assert (histograms[0] == 0).all() and (entropies(histograms)[0] == 0).all()
 
 
-def test_counts_leave_out_what_lies_outside() -> None:
+def test_pixels_outside_the_grid_are_not_counted() -> None:
     labels = torch.zeros(1, 4, 6, dtype=torch.uint8)
     rows, columns = sub_cells(4, 1.0, start_px=1.0), sub_cells(6, 2.0)
     assert rows.tolist() == [-1, 0, 1, 2] and columns.tolist() == [0, 0, 1, 1, 2, 2]
@@ -93,7 +94,7 @@ def test_counts_leave_out_what_lies_outside() -> None:
     assert counts.tolist() == [[[[2.0, 2.0], [2.0, 2.0]]]]
 
 
-def test_pixels_of_a_rescaled_image_find_their_variants() -> None:
+def test_pixels_of_a_rescaled_image_find_their_sub_cells() -> None:
     assert sub_cells(8, 4.0, scale=2.0).tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
     assert sub_cells(4, 4.0, scale=0.5).tolist() == [0, 0, 0, 0]
 
@@ -104,7 +105,7 @@ def test_entropy_of_known_histograms() -> None:
     assert values.flatten().tolist() == pytest.approx([0.0, math.log(4)])
 
 
-def test_the_two_readings_are_opposites() -> None:
+def test_the_two_region_losses_are_opposites() -> None:
     affinity, labels = drawn()
     affinity.requires_grad_()
     counts = crop_counts(labels, affinity, num_classes=K, patch=8)
@@ -112,22 +113,22 @@ def test_the_two_readings_are_opposites() -> None:
     norms = region_histograms(affinity, counts)[0].norm(dim=1)
     assert printed.item() == pytest.approx(norms.mean().item())
     assert (printed + homogeneity).item() == pytest.approx(1.0)
-    (slope,) = torch.autograd.grad(homogeneity, affinity)
-    assert slope.isfinite().all() and slope.abs().sum() > 0
+    (gradient,) = torch.autograd.grad(homogeneity, affinity)
+    assert gradient.isfinite().all() and gradient.abs().sum() > 0
 
 
-def test_an_image_without_labels_has_no_slope_and_no_nan() -> None:
+def test_an_image_without_labels_has_a_gradient_of_zero() -> None:
     affinity, labels = drawn()
     affinity.requires_grad_()
     counts = crop_counts(torch.full_like(labels, 255), affinity, num_classes=K, patch=8)
     loss = region_loss(affinity, counts, "as_printed")
-    (slope,) = torch.autograd.grad(loss, affinity)
-    assert loss.item() == 0 and (slope == 0).all()
+    (gradient,) = torch.autograd.grad(loss, affinity)
+    assert loss.item() == 0 and (gradient == 0).all()
 
 
 def test_a_regularised_training_differs(make_trial) -> None:
     from regproxy.train.context import Context
 
-    plain = train(make_trial(run="plain"), Context())
-    regularised = train(make_trial(run="regularised", region_loss="homogeneity"), Context())
+    plain = run_to_end(train(make_trial(run="plain"), Context()))
+    regularised = run_to_end(train(make_trial(run="regularised", region_loss="homogeneity"), Context()))
     assert regularised["final_loss"] > plain["final_loss"]

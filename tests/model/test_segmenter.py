@@ -1,11 +1,12 @@
-"""The mask transformer against the equations of its paper."""
+"""The mask transformer against the equations of the Segmenter paper."""
 
 import pytest
 import torch
 from torch.nn import functional
 
 from regproxy.config.variant import Backbone
-from regproxy.model.backbone import build_backbone
+from regproxy.errors import ConfigError
+from regproxy.model.build_backbone import build_backbone
 from regproxy.model.segmenter import MaskTransformer, Segmenter
 
 BACKBONE = Backbone(timm_name="vit_tiny_patch16_384", width=64, depth=2, heads=1)
@@ -37,5 +38,5 @@ def test_any_size_goes_in_and_everything_learns() -> None:
 
 
 def test_a_width_without_whole_heads_is_refused() -> None:
-    with pytest.raises(ValueError, match="needs a width that 64 divides, got 96"):
+    with pytest.raises(ConfigError, match=r"backbone width 96 is invalid: .* a multiple of 64"):
         MaskTransformer(96, 5)

@@ -1,4 +1,4 @@
-"""What is looked at before anything runs: params.yaml, the profiles it names, the networks they ask for."""
+"""Checks before anything runs: params.yaml, the profiles that it names, and their networks."""
 
 import dataclasses
 from collections.abc import Callable
@@ -14,39 +14,39 @@ from regproxy.runs.trial import Trial
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("profiles: [dmo]", "did you mean 'demo'?"),
         ("profile: [demo]", "did you mean 'profiles'?"),
-        ("profiles: demo", "must be a list of names, got 'demo'"),
-        ("profiles: []", "must be a list of names"),
-        ("profiles: [smoke, smoke]", "smoke is named 2 times"),
-        ("[demo", "is no YAML"),
+        ("profiles: demo", "expected a list of names; got 'demo'"),
+        ("profiles: []", "expected a list of names"),
+        ("profiles: [smoke, smoke]", "lists profile smoke 2 times"),
+        ("[demo", "is not valid YAML: line 1: "),
         ("", "expected the key profiles"),
     ],
 )
-def test_mistakes_in_params_are_one_sentence(text: str, said: str, tmp_path: Path) -> None:
+def test_mistakes_in_params_are_one_sentence(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError) as error:
         check_params(path)
-    assert said in str(error.value) and len(str(error.value).splitlines()) == 1
+    assert message in str(error.value) and len(str(error.value).splitlines()) == 1
 
 
 def test_missing_params_and_sound_ones(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"params\.yaml is missing, write profiles: "):
+    with pytest.raises(ConfigError, match=r"params\.yaml is missing. Write profiles: "):
         check_params(tmp_path / "params.yaml")
     (tmp_path / "params.yaml").write_text("profiles: [smoke, paper]\n")
     assert check_params(tmp_path / "params.yaml") == ["smoke", "paper"]
 
 
-def test_profile_that_is_no_yaml_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_yaml_names_the_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "pipelines/profiles"
     folder.mkdir(parents=True)
     for content in (b"seeds: [0", b"seeds: \xff"):
         (folder / "mine.yaml").write_bytes(content)
-        with pytest.raises(ConfigError, match=r"mine\.yaml is no YAML, correct it") as error:
+        with pytest.raises(ConfigError, match=r"mine\.yaml is not valid YAML: .* Correct it") as error:
             load_profile("mine")
         assert len(str(error.value).splitlines()) == 1
 
@@ -58,5 +58,5 @@ def test_networks_that_cannot_be_are_all_named_before_training(make_trial: Calla
     with pytest.raises(ConfigError, match="nothing was trained") as error:
         check_networks([good, too_deep, dataclasses.replace(too_deep, seed=1), unknown])
     lines = str(error.value).splitlines()
-    assert len(lines) == 2  # a variant is named once, whatever its seeds
-    assert "region-4x4 on ade20k: tap 99 is no block" in lines[0] and "vit_tinny" in lines[1]
+    assert len(lines) == 2  # a variant is named once, not once for each seed
+    assert "region-4x4 on ade20k: tap 99 is invalid" in lines[0] and "vit_tinny" in lines[1]

@@ -1,4 +1,4 @@
-"""The pipeline for real: `dvc repro` of the smoke profile, a failing trial, a kill, two Ray Train workers."""
+"""The whole pipeline: `dvc repro` of the smoke profile, a failing trial, a kill, two Ray Train workers."""
 
 import csv
 import json
@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from pipelines.ablate import all_trials
+from pipelines.cluster.display import Observer
 from pipelines.cluster.session import ray_session
 from pipelines.cluster.trials import run_trials
 from regproxy.config.profile import Resources
@@ -28,7 +29,7 @@ SOURCES = ("pipelines", "regproxy", "dvc.yaml", ".dvcignore", "pyproject.toml")
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project with the smoke profile chosen, as a user's checkout."""
+    """Return a copy of the project, like a user's checkout, with the smoke profile in params.yaml."""
     copy = tmp_path_factory.mktemp("project")
     for name in SOURCES:
         source = ROOT / name
@@ -68,15 +69,15 @@ def edit_profile(project: Path, **changes: object) -> None:
     content = yaml.safe_load(path.read_text())
     for dotted, value in changes.items():
         *parents, last = dotted.split("__")
-        place = content
+        section = content
         for key in parents:
-            place = place[key]
-        place[last] = value
+            section = section[key]
+        section[last] = value
     path.write_text(yaml.safe_dump(content))
 
 
 def test_repro_runs_everything_once(project: Path) -> None:
-    """One story, in order: from nothing, again, a killed trial, one more seed, a trial that fails."""
+    """In this order: a first run, an unchanged run, one more seed with a kill, a trial that fails."""
     first = repro(project)
     assert first.returncode == 0, first.stdout + first.stderr
     records = run_records(project)
@@ -91,7 +92,7 @@ def test_repro_runs_everything_once(project: Path) -> None:
     assert run_records(project) == records
 
     edit_profile(project, seeds=[0, 1, 2])
-    kill_amid_the_grid(project)
+    kill_during_ablate(project)
     resumed = repro(project)
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     after = run_records(project)
@@ -116,9 +117,9 @@ def check_results(project: Path) -> None:
         assert len(result["iou_per_class"]) == len(result["classes"]) == 8
         assert result["num_images"] == 4
         assert 0 <= result["multi_scale"]["miou"] <= 1
-        painted = result["variant"] == "region-4x4"
-        assert (result["region_entropy"] is not None) == painted
-        assert not painted or 0 < result["region_entropy"] < 2.08  # the logarithm of its eight classes
+        regproxy = result["variant"] == "region-4x4"
+        assert (result["region_entropy"] is not None) == regproxy
+        assert not regproxy or 0 < result["region_entropy"] < 2.08  # the logarithm of its eight classes
 
 
 def check_report(project: Path) -> None:
@@ -164,8 +165,8 @@ def check_mlflow(project: Path) -> None:
             assert params["recipe.steps"] == "8"
 
 
-def kill_amid_the_grid(project: Path) -> None:
-    """Starts `dvc repro` and kills everything, -9, once one of the new trials has finished."""
+def kill_during_ablate(project: Path) -> None:
+    """Start `dvc repro` and send SIGKILL to all its processes after the first new trial has finished."""
     process = subprocess.Popen(
         [tool("dvc"), "repro"],
         cwd=project,
@@ -183,8 +184,16 @@ def kill_amid_the_grid(project: Path) -> None:
     shutil.rmtree(project / ".dvc/tmp/lock", ignore_errors=True)
 
 
-def test_two_workers_train_what_one_does(make_trial, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A Ray Train run of two workers: the losses of one worker, to 1e-5 relative."""
+class Ends(Observer):
+    def __init__(self, ends: list[tuple[int, str | None]]) -> None:
+        self._ends = ends
+
+    def ended(self, index: int, error: str | None, traceback: str | None) -> None:
+        self._ends.append((index, error))
+
+
+def test_two_workers_train_like_one(make_trial, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Two workers of a Ray Train run have the losses of one worker, to 1e-5 relative."""
     monkeypatch.chdir(tmp_path)
     trials: dict[int, Trial] = {}
     ends: list[tuple[int, str | None]] = []
@@ -197,8 +206,7 @@ def test_two_workers_train_what_one_does(make_trial, monkeypatch: pytest.MonkeyP
                 [trials[workers]],
                 Resources(workers=workers),
                 git_commit=None,
-                watch=lambda news: None,
-                on_end=lambda index, error: ends.append((index, error)),
+                observer=Ends(ends),
             )
     assert ends == [(0, None), (0, None)]
     curves = {w: read_history(Path(trial.run_dir) / "metrics.jsonl") for w, trial in trials.items()}
@@ -207,6 +215,6 @@ def test_two_workers_train_what_one_does(make_trial, monkeypatch: pytest.MonkeyP
     assert trials[2].finished_record()["workers"] == 2
 
 
-def test_all_trials_have_places_of_their_own() -> None:
+def test_every_trial_has_its_own_run_folder() -> None:
     trials = all_trials(load_profile("smoke"))
     assert len({trial.run_dir for trial in trials}) == len(trials)

@@ -13,14 +13,14 @@ R26, R50 = "vit_small_r26_s32_384", "vit_large_r50_s32_384"
 
 
 def paper_variant(timm_name: str, side: int | None, conv: str = "depthwise") -> Variant:
-    """A variant of the paper on ADE20K: region side x side, or the linear baseline where it is None."""
-    own = {"head": "linear"}
+    """Return a variant of the paper on ADE20K: region side x side, or the linear baseline if side is None."""
+    head = {"head": "linear"}
     if side is not None:
-        own = {"head": "regproxy", "region": (side, side), "conv": conv, "tap": TAPS.get(timm_name, 4)}
+        head = {"head": "regproxy", "region": (side, side), "conv": conv, "tap": TAPS.get(timm_name, 4)}
     return Variant(
         name="paper",
         data=DataConfig(name="ade20k", format="ade20k", root=".", classes=tuple(map(str, range(150)))),
-        model=ModelConfig(arch="paper", backbone=Backbone(timm_name=timm_name), **own),
+        model=ModelConfig(arch="paper", backbone=Backbone(timm_name=timm_name), **head),
         recipe=Recipe(steps=1, crop=(640, 640), scale=(2048, 512)),
         evaluation=Evaluation(scale=(2048, 512), window=(512, 512), stride=(512, 512)),
     )
@@ -74,8 +74,8 @@ def test_table_2(timm_name: str, conv: str, gflops: float, millions: float) -> N
     assert gflops_paper(network) == pytest.approx(gflops, abs=5e-5)
 
 
-def test_variants_of_the_paper_count_as_its_networks_do() -> None:
-    """The profile's own variants, on both data sets, cost what their architecture does."""
+def test_variants_of_the_profile_have_the_cost_of_their_networks() -> None:
+    """Variants of the paper profile cost as much as their architecture, on both data sets."""
     variants = [variant for variant in load_profile("paper").variants if variant.name == "r26-4x4"]
     assert [complexity(variant)["params"] for variant in variants] == [36_392_038] * 2
     assert complexity(variants[0]) | {"region": None} == complexity(variants[1]) | {"region": None}

@@ -1,4 +1,4 @@
-"""The plan of a grid: its schedule against independent ones, its speeds, and what the command line says."""
+"""`regproxy plan`: its schedule against independent implementations, its speeds, and its output."""
 
 import dataclasses
 import itertools
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regproxy.cli.main import main
-from regproxy.config.profile_file import load_profile
+from regproxy.config.profile_file import load_profile, profile_path
 from regproxy.errors import ConfigError
 from regproxy.plan.complexity import build_on_meta, gmacs
 from regproxy.plan.schedule import Schedule, Task, list_schedule
@@ -20,23 +20,31 @@ from regproxy.plan.text import summary
 from regproxy.storage.json_file import write_json
 
 SMOKE = load_profile("smoke")
+PROFILES = profile_path("smoke").parent.absolute()
 SECONDS = st.integers(1, 50)
 
 
-def tasks_of(seconds: list[int]) -> list[Task]:
+@pytest.fixture(autouse=True)
+def no_finished_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide the checkout's own `runs/`: commands run in an empty folder that has only the profiles."""
+    (tmp_path / "pipelines").symlink_to(PROFILES.parent, target_is_directory=True)
+    monkeypatch.chdir(tmp_path)
+
+
+def to_tasks(seconds: list[int]) -> list[Task]:
     return [Task(seconds=float(value)) for value in seconds]
 
 
 def best_makespan(seconds: list[int], gpus: int) -> float:
-    """The optimum, by trying every assignment of single-GPU tasks to GPUs."""
+    """Return the optimum, from every assignment of single-GPU tasks to GPUs."""
     return min(
-        max(sum(s for s, place in zip(seconds, places, strict=True) if place == gpu) for gpu in range(gpus))
-        for places in itertools.product(range(gpus), repeat=len(seconds))
+        max(sum(s for s, used in zip(seconds, choice, strict=True) if used == gpu) for gpu in range(gpus))
+        for choice in itertools.product(range(gpus), repeat=len(seconds))
     )
 
 
 def second_by_second(tasks: list[Task], gpus: int) -> list[float]:
-    """Starts of tasks of whole seconds, found by walking a clock over one slot a GPU."""
+    """Return the starts of tasks of whole seconds, from a clock that ticks over one slot for each GPU."""
     left, starts = [0] * gpus, [None] * len(tasks)
     for now in itertools.count():
         for index, task in enumerate(tasks):
@@ -53,20 +61,20 @@ def second_by_second(tasks: list[Task], gpus: int) -> list[float]:
 @given(st.lists(SECONDS, min_size=1, max_size=7), st.integers(1, 3))
 def test_longest_first_stays_within_grahams_bound(seconds: list[int], gpus: int) -> None:
     best = best_makespan(seconds, gpus)
-    makespan = list_schedule(tasks_of(sorted(seconds, reverse=True)), gpus).makespan
+    makespan = list_schedule(to_tasks(sorted(seconds, reverse=True)), gpus).makespan
     assert best <= makespan <= (4 / 3 - 1 / (3 * gpus)) * best + 1e-9
     assert makespan >= max(sum(seconds) / gpus, *seconds)
 
 
 def test_grahams_bound_is_met() -> None:
     """The textbook's worst case for two machines: 7/6 of the optimum."""
-    schedule = list_schedule(tasks_of([3, 3, 2, 2, 2]), 2)
+    schedule = list_schedule(to_tasks([3, 3, 2, 2, 2]), 2)
     assert (schedule.makespan, best_makespan([3, 3, 2, 2, 2], 2)) == (7.0, 6)
 
 
 @given(st.lists(st.tuples(SECONDS, st.integers(1, 4)), min_size=1, max_size=12), st.integers(4, 9))
-def test_starts_equal_an_independent_simulation(wishes: list[tuple[int, int]], gpus: int) -> None:
-    tasks = [Task(seconds=float(seconds), gpus=float(need)) for seconds, need in wishes]
+def test_starts_equal_an_independent_simulation(needs: list[tuple[int, int]], gpus: int) -> None:
+    tasks = [Task(seconds=float(seconds), gpus=float(need)) for seconds, need in needs]
     schedule = list_schedule(tasks, gpus)
     assert list(schedule.starts) == second_by_second(tasks, gpus)
     assert 0 < schedule.utilisation <= 1
@@ -75,7 +83,7 @@ def test_starts_equal_an_independent_simulation(wishes: list[tuple[int, int]], g
 
 @given(st.lists(SECONDS, min_size=1, max_size=20))
 def test_one_gpu_takes_the_sum(seconds: list[int]) -> None:
-    schedule = list_schedule(tasks_of(seconds), 1)
+    schedule = list_schedule(to_tasks(seconds), 1)
     assert schedule.makespan == sum(seconds) and schedule.utilisation == 1
 
 
@@ -120,14 +128,14 @@ def test_longest_first_is_a_stable_order_by_cost() -> None:
     assert costs == sorted(costs, reverse=True) and len(set(costs)) > 1
 
 
-def test_the_most_special_speed_wins_and_records_come_before_assumptions(tmp_path: Path) -> None:
+def test_the_most_specific_speed_wins_and_records_come_before_assumptions(tmp_path: Path) -> None:
     variant = SMOKE.variants[-1]
     for seed, speed in enumerate((100.0, 40.0, 380.0)):
         record = {"variant": variant.to_dict(), "workers": 3, "images_per_second": speed}
         write_json(tmp_path / "cityscapes" / variant.name / str(seed) / "run.json", record)
     write_json(tmp_path / "old" / "run.json", {"variant": {"name": "of another version"}})
     recorded = recorded_speeds(tmp_path, Assumptions(efficiency=0.5))
-    assert recorded == {variant.digest(): 50.0}
+    assert recorded == {variant.fingerprint(): 50.0}
     names = [
         f"{variant.data.name}/{variant.name}",
         variant.name,
@@ -164,6 +172,19 @@ def test_the_demo_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert "assumed: 19.5 TFLOP/s (float32) a GPU, MFU 0.35" in total
 
 
+def test_speeds_of_finished_runs_are_used(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    variant = SMOKE.variants[0]
+    record = {"variant": variant.to_dict(), "workers": 1, "images_per_second": 123.0}
+    write_json(tmp_path / "runs" / "smoke" / "run.json", record)
+    for flags, expected in (([], "measured"), (["--runs", "elsewhere"], "assumed")):
+        assert main(["plan", "--profile", "smoke", "--gpus", "1", "--json", *flags]) == 0
+        trials = json.loads(capsys.readouterr().out)["trials"]
+        key = {"data": variant.data.name, "variant": variant.name, "seed": 0}
+        (trial,) = [trial for trial in trials if key.items() <= trial.items()]
+        assert trial["speed"] == expected
+        assert (trial["images_per_second"] == 123.0) == (expected == "measured")
+
+
 def test_json_holds_every_training(capsys: pytest.CaptureFixture[str]) -> None:
     flags = ["--gpus", "5", "--workers", "2", "--json", "--tflops", "0.01"]
     assert main(["plan", "--profile", "demo", *flags]) == 0
@@ -174,13 +195,16 @@ def test_json_holds_every_training(capsys: pytest.CaptureFixture[str]) -> None:
     }
     assert content["trainings"] == 99 and {trial["gpus"] for trial in trials} == {2}
     assert content["makespan_hours"] == pytest.approx(max(t["start_hours"] + t["hours"] for t in trials))
-    for one in trials:  # two at a time fit on five GPUs, never three
-        before = [o for o in trials if o["start_hours"] <= one["start_hours"]]
-        assert sum(o["start_hours"] + o["hours"] > one["start_hours"] + 1e-9 for o in before) <= 2
+    for trial in trials:  # five GPUs fit two trials of two workers, not three
+        now = trial["start_hours"]
+        before = [other for other in trials if other["start_hours"] <= now]
+        assert sum(other["start_hours"] + other["hours"] > now + 1e-9 for other in before) <= 2
     assert 0.7 < content["utilisation"] <= 4 / 5 and content["cost"] is None
 
 
-def test_the_demo_says_where_its_speeds_come_from(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_given_speeds_are_used_and_marked_as_measured(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     file = tmp_path / "speeds.json"
     file.write_text('{"linear": 400, "ade20k/Demo/16": 200}')
     assert main(["plan", "--profile", "demo", "--gpus", "2", "--json", "--speeds", str(file)]) == 0
@@ -196,17 +220,17 @@ def test_the_demo_says_where_its_speeds_come_from(capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--gpus", "0"], "0 GPUs are not allowed"),
-        (["--gpus", "1", "--workers", "2"], "a training needs 2 GPUs at once but there are 1"),
+        (["--gpus", "0"], "--gpus is invalid: expected at least 1; got 0"),
+        (["--gpus", "1", "--workers", "2"], "a training needs 2 GPUs but there are 1"),
         (["--gpus", "8", "--workers", "3"], "do not divide batch_size"),
-        (["--gpus", "8", "--workers", "0"], "0 workers are not allowed"),
-        (["--gpus", "8", "--mfu", "0"], "mfu 0 is not allowed"),
-        (["--gpus", "8", "--mfu", "1.5"], "mfu 1.5 is not allowed"),
-        (["--gpus", "8", "--tflops", "-1"], "tflops -1 is not allowed"),
-        (["--gpus", "8", "--tflops", "nan"], "tflops nan is not allowed"),
-        (["--gpus", "8", "--efficiency", "0"], "efficiency 0 is not allowed"),
-        (["--gpus", "8", "--startup", "-1"], "startup -1 is not allowed"),
-        (["--gpus", "8", "--price", "-1"], "price -1 is not allowed"),
+        (["--gpus", "8", "--workers", "0"], "workers is invalid: expected at least 1; got 0"),
+        (["--gpus", "8", "--mfu", "0"], "mfu is invalid: expected more than 0 and at most 1; got 0"),
+        (["--gpus", "8", "--mfu", "1.5"], "mfu is invalid: expected more than 0 and at most 1; got 1.5"),
+        (["--gpus", "8", "--tflops", "-1"], "tflops is invalid: expected more than 0; got -1"),
+        (["--gpus", "8", "--tflops", "nan"], "tflops is invalid: expected more than 0; got nan"),
+        (["--gpus", "8", "--efficiency", "0"], "efficiency is invalid"),
+        (["--gpus", "8", "--startup", "-1"], "startup_seconds is invalid: expected at least 0; got -1"),
+        (["--gpus", "8", "--price", "-1"], "price is invalid: expected at least 0; got -1"),
         (["--gpus", "8", "--speeds", "absent.json"], "absent.json cannot be read"),
     ],
 )
@@ -223,10 +247,12 @@ def test_unknown_names_are_answered_with_the_nearest(capsys: pytest.CaptureFixtu
     assert "did you mean 'paper'?" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="did you mean 'Smoke/16'"):
         plan(SMOKE, gpus=1, speeds=Speeds(given={"Smok/16": 3.0}))
-    with pytest.raises(ConfigError, match="Smoke/16 is 0, give images per second"):
+    with pytest.raises(
+        ConfigError, match="speed of Smoke/16 is invalid: expected images/s of one GPU, above 0; got 0"
+    ):
         plan(SMOKE, gpus=1, speeds=Speeds(given={"Smoke/16": 0}))
 
 
 def test_a_schedule_keeps_the_order_that_it_was_given() -> None:
-    tasks = tasks_of([1, 5, 2])
+    tasks = to_tasks([1, 5, 2])
     assert list_schedule(tasks, 1) == Schedule(tasks=tuple(tasks), starts=(0.0, 1.0, 6.0), gpus=1)

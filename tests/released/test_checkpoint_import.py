@@ -1,4 +1,4 @@
-"""The authors' checkpoints: each becomes the same network here, complete, or a sentence that says why not."""
+"""The authors' checkpoints: each becomes the same network here, or one sentence explains the problem."""
 
 import argparse
 import dataclasses
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from regproxy.config.profile_file import load_profile
 from regproxy.config.variant import Variant
+from regproxy.errors import DataError
 from regproxy.model.build import build
 from regproxy.released import checkpoint_import as official
 from regproxy.released.architectures import ARCHITECTURES, Architecture
@@ -39,7 +40,7 @@ NARROW = {192: 64, 384: 128, 768: 128, 1024: 192}  # whole heads of 64
 
 
 def shapes_of(name: str, *, narrow: bool = False) -> dict[str, tuple[int, ...]]:
-    """The released model's names and shapes; `narrow` leaves all as it is but the transformer's width."""
+    """Return names and shapes of a released model; `narrow` changes only the width of the transformer."""
     listed, depth = RELEASED[name]["shapes"], RELEASED[name]["depth"]
     shapes = {
         key.replace("*", str(index)): tuple(shape)
@@ -64,7 +65,7 @@ KNOWN = (*ARCHITECTURES, *map(narrow, ARCHITECTURES))
 
 
 def draw(shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """Weights with which attention, affinity and logits are all far from uniform and of the order of 1."""
+    """Return weights with which attention, affinity and logits are far from uniform and of the order of 1."""
     generator = torch.Generator().manual_seed(0)
     weights = {}
     for name, shape in shapes.items():
@@ -76,7 +77,7 @@ def draw(shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
         elif len(shape) > 1:
             weights[name] = values / math.prod(shape[1:]) ** 0.5
         elif name.endswith(("weight", "running_var")):
-            # Residual branches of the stem are kept small, or rounding errors grow from one to the next.
+            # Large residual branches of the stem would amplify rounding errors from block to block.
             weights[name] = (values.sigmoid() + 0.5) * (0.4 if ".norm3." in name else 1)
         else:
             weights[name] = values / 10
@@ -85,14 +86,14 @@ def draw(shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """A directory that does not stay: whole checkpoints are large."""
+    """Yield a folder that is deleted after the test, because whole checkpoints are large."""
     yield tmp_path
     shutil.rmtree(tmp_path)
 
 
 @pytest.fixture
 def tiny() -> dict[str, Tensor]:
-    """A narrow Ti/16 whose position embedding was made for 2 x 2 patches."""
+    """Return a narrow Ti/16 with a position embedding for 2 x 2 patches."""
     return small_grid(next(name for name in ADE20K if "-t16-" in name))
 
 
@@ -112,7 +113,7 @@ def save(path: Path, weights: dict[str, Tensor]) -> Path:
 def difference(
     folder: Path, weights: dict[str, Tensor], *sizes: tuple[int, int], dtype: torch.dtype = torch.float32
 ) -> float:
-    """Imports the weights; returns the logits' largest difference from the reference in double precision."""
+    """Import the weights; return the largest difference of the logits from the float64 reference."""
     variant = import_official(save(folder / "official.pth", weights), folder / "run", architectures=KNOWN)
     model = load_model(folder / "run").to(dtype)
     exact = {key: tensor.double() for key, tensor in weights.items()}
@@ -124,7 +125,7 @@ def difference(
             expected = reference_logits(exact, images.double(), tap=variant.model.tap)
             other = reference_logits(exact, images.double(), tap=variant.model.tap + 1)
         assert logits.shape == expected.shape
-        assert expected.std() > 0.5 and (expected - other).abs().max() > 0.05  # the comparison can see
+        assert expected.std() > 0.5 and (expected - other).abs().max() > 0.05  # the comparison is not trivial
         largest = max(largest, (logits - expected).abs().max().item())
     return largest
 
@@ -155,7 +156,7 @@ def test_other_regions_and_larger_grids(region: int, folder: Path, tiny: dict[st
 
 
 def profile_variant(variant: Variant) -> Variant:
-    """The main profile's variant of the same model and data set, as far as finished weights can tell."""
+    """Return the variant of paper-main with this model and data set, without what weights do not show."""
     variants = load_profile("paper-main").variants
     (found,) = (c for c in variants if (c.model.arch, c.data) == (variant.model.arch, variant.data))
     recipe = dataclasses.replace(found.recipe, loader_workers=0, validate_every=None)
@@ -179,14 +180,14 @@ def test_released_models_are_recognised_and_complete(name: str) -> None:
     assert len(converted) == len(weights)
 
 
-@pytest.mark.skipif(not LISTS.exists(), reason="the lists of the released files are not at hand")
+@pytest.mark.skipif(not LISTS.exists(), reason="the lists of the released files are not available")
 def test_key_lists_are_those_of_the_released_files() -> None:
     lists = {name: entry["state_dict"] for name, entry in json.loads(LISTS.read_text()).items()}
     ours = {name: {key: list(shape) for key, shape in shapes_of(name).items()} for name in RELEASED}
     assert len(lists) == 10 and ours == lists
 
 
-def test_the_record_says_where_weights_come_from(folder: Path, tiny: dict[str, Tensor]) -> None:
+def test_the_record_has_the_source_of_the_weights(folder: Path, tiny: dict[str, Tensor]) -> None:
     source, out = save(folder / "regproxy.pth", tiny), folder / "deep" / "run"
     variant = import_official(source, out, dataset="ade20k", architectures=KNOWN)
     record = json.loads((out / "run.json").read_text())
@@ -212,7 +213,7 @@ def test_forms_of_one_file_are_one_model(folder: Path, tiny: dict[str, Tensor]) 
 
 
 def edit(**changes: tuple[int, ...] | None) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
-    """Returns a function that adds, reshapes or (None) removes tensors, known by the ends of their names."""
+    """Return a function that adds, reshapes or (None) removes tensors by the ends of their names."""
 
     def apply(weights: dict[str, Tensor]) -> dict[str, Tensor]:
         result = dict(weights)
@@ -235,7 +236,7 @@ def renamed(old: str, new: str) -> Callable[[dict[str, Tensor]], dict[str, Tenso
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (edit(layers__3__ln1__bias=None), r"Ti/16 on ade20k \(missing: backbone.layers.3.ln1.bias\), give"),
+        (edit(layers__3__ln1__bias=None), r"Ti/16 on ade20k \(missing: backbone.layers.3.ln1.bias\)\. Give"),
         (edit(conv_seg__weight=(150, 64)), r"\(superfluous: backbone.conv_seg.weight\)"),
         (edit(ffn__layers__1__bias=(9,)), r"another shape: .*7.ffn.layers.1.bias \[9\] instead of \[64\]"),
         (
@@ -243,13 +244,13 @@ def renamed(old: str, new: str) -> Callable[[dict[str, Tensor]], dict[str, Tenso
             r"missing: \S+projection.bias; superfluous: backbone.extra; of another shape: backbone.ln1.bias",
         ),
         (renamed("depthwise_conv.conv", "conv"), r"missing: \S+depthwise_conv.conv.weight; superfluous: \S+"),
-        (edit(mlp__0__0__weight=(21, 64)), r"21 classes, known are 150 \(ade20k\) and 19 \(cityscapes\)"),
-        (edit(pos_embed=(1, 7, 64)), "position embedding of 6 patches, which are no square grid"),
+        (edit(mlp__0__0__weight=(21, 64)), r"21 classes; known are 150 \(ade20k\) and 19 \(cityscapes\)"),
+        (edit(pos_embed=(1, 7, 64)), "position embedding of 6 patches, which is not a square grid"),
         (edit(pos_embed=(1, 1, 64)), "position embedding of 0 patches"),
-        (edit(affinity_head__1__conv__weight=(54, 64, 1, 1)), "54 channels, expected are 9 h w with h = w"),
+        (edit(affinity_head__1__conv__weight=(54, 64, 1, 1)), "54 channels; expected 9 h w with h = w"),
         (edit(affinity_head__1__conv__weight=(150, 64, 1, 1)), "150 channels"),
         (edit(pos_embed=(1, 5, 80)), "width 80, 12 blocks, no stem, no distillation token; known are Ti/16,"),
-        (edit(dist_token=(1, 1, 64)), "no released architecture: width 64, 12 blocks, no stem, a dist"),
+        (edit(dist_token=(1, 1, 64)), "not a released architecture: width 64, 12 blocks, no stem, a dist"),
         (edit(patch_embed__backbone__stages__0__blocks__0__conv1__weight=(1,)), r"blocks, stem \[1\], no"),
         (
             renamed("decode_head.affinity", "decode_head.seg"),
@@ -257,23 +258,23 @@ def renamed(old: str, new: str) -> Callable[[dict[str, Tensor]], dict[str, Tenso
         ),
         (
             renamed("backbone.layers", "blocks"),
-            "is no model .* no backbone.layers.0.attn.attn.in_proj_weight",
+            "is not a model .* no backbone.layers.0.attn.attn.in_proj_weight",
         ),
-        (lambda weights: {}, r"is no model that .* released: it has no .* among its 0 tensors$"),
+        (lambda weights: {}, r"is not a model that .* released: among its 0 tensors there is no "),
     ],
 )
 def test_other_tensors_are_refused(
     change: Callable, message: str, folder: Path, tiny: dict[str, Tensor]
 ) -> None:
     source = save(folder / "other.pth", change(tiny))
-    with pytest.raises(ValueError, match=message) as raised:
+    with pytest.raises(DataError, match=message) as raised:
         import_official(source, folder / "run", architectures=KNOWN)
     assert str(raised.value).startswith(f"{source} ")
     assert [path.name for path in folder.iterdir()] == ["other.pth"]
 
 
 def test_the_data_set_may_only_be_confirmed(folder: Path, tiny: dict[str, Tensor]) -> None:
-    with pytest.raises(ValueError, match="150 classes, which is ade20k, not cityscapes; leave the data set"):
+    with pytest.raises(DataError, match=r"150 classes, which is ade20k, not cityscapes\. Omit the data set"):
         import_official(
             save(folder / "a.pth", tiny), folder / "run", dataset="cityscapes", architectures=KNOWN
         )
@@ -281,7 +282,7 @@ def test_the_data_set_may_only_be_confirmed(folder: Path, tiny: dict[str, Tensor
 
 def test_full_widths_alone_are_known_to_a_user(folder: Path, tiny: dict[str, Tensor]) -> None:
     with pytest.raises(
-        ValueError, match=r"width 64, .* known are Ti/16, S/16, R26\+S/32, B/16, L/16, R50\+L/32$"
+        DataError, match=r"width 64, .* known are Ti/16, S/16, R26\+S/32, B/16, L/16, R50\+L/32$"
     ):
         import_official(save(folder / "a.pth", tiny), folder / "run")
 
@@ -294,25 +295,34 @@ def halved(path: Path) -> None:
 @pytest.mark.parametrize(
     ("write", "message"),
     [
-        (lambda path: None, "is missing, give the path"),
-        (lambda path: path.mkdir(), "is damaged or no file that torch saved"),
-        (lambda path: path.write_text("hello\n"), "is damaged or no file that torch saved"),
-        (lambda path: path.write_bytes(b""), "is damaged or no file that torch saved"),
-        (lambda path: save_file({"a": torch.ones(2)}, path), "is damaged or no file that torch saved"),
-        (halved, "is damaged or no file that torch saved .*, download it again"),
+        (lambda path: None, "is missing. Give the path"),
+        (lambda path: path.mkdir(), "is damaged or not a torch file"),
+        (lambda path: path.write_text("hello\n"), "is damaged or not a torch file"),
+        (lambda path: path.write_bytes(b""), "is damaged or not a torch file"),
+        (lambda path: save_file({"a": torch.ones(2)}, path), "is damaged or not a torch file"),
+        (halved, "is damaged or not a torch file .* Download it again"),
         (
             lambda path: torch.save({"state_dict": {}, "meta": argparse.Namespace(lr=1)}, path),
-            "holds objects of argparse.Namespace beside its tensors and is not opened, save its state_dict",
+            "is not opened: it contains objects of argparse.Namespace, .* save its state_dict",
         ),
-        (lambda path: torch.save([torch.ones(2)], path), "holds no state_dict of tensors by name"),
-        (lambda path: torch.save({"state_dict": {"a": 1}}, path), "holds no state_dict of tensors by name"),
+        (lambda path: torch.save([torch.ones(2)], path), "has no state_dict of tensors by name"),
+        (lambda path: torch.save({"state_dict": {"a": 1}}, path), "has no state_dict of tensors by name"),
     ],
 )
 def test_other_files_are_refused(write: Callable[[Path], object], message: str, folder: Path) -> None:
     write(folder / "a.pth")
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(DataError, match=message):
         import_official(folder / "a.pth", folder / "run")
     assert not (folder / "run").exists()
+
+
+def test_a_flipped_byte_is_detected(folder: Path, tiny: dict[str, Tensor]) -> None:
+    source = save(folder / "a.pth", tiny)
+    content = bytearray(source.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    source.write_bytes(content)
+    with pytest.raises(DataError, match=r"a.pth is damaged: the CRC of \S+ is wrong. Download it again"):
+        import_official(source, folder / "run", architectures=KNOWN)
 
 
 def test_nothing_is_overwritten_or_half_written(
@@ -320,13 +330,13 @@ def test_nothing_is_overwritten_or_half_written(
 ) -> None:
     source, out = save(folder / "a.pth", tiny), folder / "run"
     for taken in (folder, source):
-        with pytest.raises(ValueError, match="exists already, give a folder that is new or empty"):
+        with pytest.raises(DataError, match=r"exists\. Give a folder that is new or empty"):
             import_official(source, taken, architectures=KNOWN)
     out.mkdir()
     with monkeypatch.context() as patch:
-        patch.setattr(official.json, "dumps", lambda *_, **__: 1 / 0)
+        patch.setattr(official, "write_json", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             import_official(source, out, architectures=KNOWN)
     assert {path.name for path in folder.iterdir()} == {"a.pth", "run"} and not any(out.iterdir())
-    import_official(source, out, architectures=KNOWN)  # an empty folder will do
+    import_official(source, out, architectures=KNOWN)  # an empty folder is accepted
     assert load_model(out)

@@ -15,18 +15,18 @@ from regproxy.report import drawing, figures
 
 
 @pytest.mark.parametrize(("size", "count"), [((64, 64), 4), ((64, 128), 4), ((360, 480), 3), ((32, 40), 1)])
-def test_draw_writes_a_png_of_sane_size(tmp_path: Path, size: tuple[int, int], count: int) -> None:
+def test_panels_are_a_png_of_readable_size(tmp_path: Path, size: tuple[int, int], count: int) -> None:
     pixels = np.zeros((*size, 3), np.uint8)
     panels = [drawing.Panel(f"panel {index}", pixels) for index in range(count)]
     legend = [(f"class {index}", np.array([20 * index, 0, 200], np.uint8)) for index in range(10)]
     for name in ("a.png", "b.png"):
-        drawing.draw(panels, legend, tmp_path / name)
+        drawing.draw_panels(panels, legend, tmp_path / name)
     height, width, _ = cv2.imread(str(tmp_path / "a.png")).shape
     assert 400 < width <= 2000 and 200 < height <= 2000
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
-def test_void_is_dark_and_no_class(tmp_path: Path) -> None:
+def test_void_is_dark_and_has_no_class_colour(tmp_path: Path) -> None:
     label = np.array([[0, 1], [IGNORE_LABEL, 1]], np.uint8)
     colours = np.array([[255, 0, 0], [0, 0, 255]], np.uint8)
     painted = drawing.paint_label(label, colours)
@@ -42,7 +42,7 @@ def test_images_are_spread_over_the_split() -> None:
 
 
 def test_predictions_of_a_trained_run(make_trial, profile: Profile, tmp_path: Path) -> None:
-    """A real network and real shards, weights as drawn: a picture for each image asked for."""
+    """A network with random weights and real shards give one picture per requested image."""
     from regproxy.model.build import build
     from regproxy.runs.saved_model import save_model
 
@@ -59,7 +59,7 @@ def test_predictions_of_a_trained_run(make_trial, profile: Profile, tmp_path: Pa
     assert [path.name for path in paths] == ["ade20k-1.png"]
     assert cv2.imread(str(paths[0])).shape[1] > 400
 
-    shutil.rmtree(run_dir)  # a result whose run lies elsewhere
+    shutil.rmtree(run_dir)  # a result without its run
     assert (
         figures.predictions(
             profile, gather(profile, tmp_path), trial.variant.data, data_dir=data_dir, out=tmp_path

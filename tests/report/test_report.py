@@ -1,4 +1,4 @@
-"""The report's records, what was run, trends and entropies; the stage that makes it."""
+"""The report's records, the runs it describes, trends and entropies; the stage that writes it."""
 
 import dataclasses
 import json
@@ -9,15 +9,16 @@ from report_records import COMMIT, COSTS, VARIANTS, gather, rows, texts, write, 
 
 from pipelines import report as stage
 from regproxy.config.profile import Profile, Trend
+from regproxy.errors import DataError
 from regproxy.report.findings import region_entropy, trends
-from regproxy.report.what_was_run import deviations, runs_grid
+from regproxy.report.what_was_run import deviations, runs_table
 
 
-def test_report_says_what_was_run(profile: Profile, tmp_path: Path) -> None:
+def test_report_describes_the_runs(profile: Profile, tmp_path: Path) -> None:
     write_seeds(tmp_path, "ade20k", "linear", (0.41, 0.38))
-    grid = runs_grid(profile, gather(profile, tmp_path))
-    ade20k, cityscapes = texts(grid)
-    assert dict(zip(grid.header, ade20k, strict=True)) == {
+    table = runs_table(profile, gather(profile, tmp_path))
+    ade20k, cityscapes = texts(table)
+    assert dict(zip(table.headers, ade20k, strict=True)) == {
         "data set": "ade20k",
         "scored runs": "2 of 6",
         "steps": "8",
@@ -30,7 +31,7 @@ def test_report_says_what_was_run(profile: Profile, tmp_path: Path) -> None:
     assert cityscapes[2:] == ["–"] * 6
 
 
-def test_deviations_are_notes_and_what_the_records_say(profile: Profile, tmp_path: Path) -> None:
+def test_deviations_are_notes_and_differences_in_the_records(profile: Profile, tmp_path: Path) -> None:
     clean = {"git_commit": COMMIT}
     write(tmp_path, "ade20k/linear/0", 0.4, run=clean)
     assert deviations(profile, gather(profile, tmp_path)) is None
@@ -40,12 +41,12 @@ def test_deviations_are_notes_and_what_the_records_say(profile: Profile, tmp_pat
     other = {"git_commit": "f" * 40 + "-dirty", "steps": 16, "variant": small.to_dict()}
     write(tmp_path, "ade20k/region-4x4/1", 0.4, run=other)
     write(tmp_path, "cityscapes/linear/0", 0.4, run={**clean, "steps": 32})
-    variants = tuple(small if one == variant else one for one in profile.variants)
+    variants = tuple(small if other == variant else other for other in profile.variants)
     profile = dataclasses.replace(profile, variants=variants)
     profile = dataclasses.replace(profile, seeds=(0, 1), notes=("Short schedules.",))
     assert deviations(profile, gather(profile, tmp_path)).points == (
         "Short schedules.",
-        "The paper reports the median of 3 runs; here a variant has 2 seeds.",
+        "The paper reports the median of 3 runs; here, a variant has 2 seeds.",
         "Runs on ade20k differ in steps: 8, 16.",
         "Runs on ade20k differ in batch size: 2, 4.",
         "1 of 3 runs were trained with uncommitted changes (`-dirty`).",
@@ -53,45 +54,45 @@ def test_deviations_are_notes_and_what_the_records_say(profile: Profile, tmp_pat
     )
 
 
-def test_trends_hold_or_are_named(profile: Profile, tmp_path: Path) -> None:
+def test_trends_that_do_not_agree_are_named(profile: Profile, tmp_path: Path) -> None:
     assert trends(profile, gather(profile, tmp_path)) is None
     trend = Trend(claim="4×4 above linear", better="region-4x4", than="linear")
     profile = dataclasses.replace(profile, trends=(trend,))
     nothing = trends(profile, gather(profile, tmp_path))
-    assert texts(nothing.grid) == [["4×4 above linear", "–", "–"]]
-    assert nothing.sentences == ("None of the comparisons can be made yet.",)
+    assert texts(nothing.table) == [["4×4 above linear", "–", "–"]]
+    assert nothing.sentences == ("No trend can be checked yet.",)
 
     for dataset, miou in (("ade20k", 0.4245), ("cityscapes", 0.397)):
         write_seeds(tmp_path, dataset, "linear", (0.4,) * 3)
         write_seeds(tmp_path, dataset, "region-4x4", (miou,) * 3)
     found = trends(profile, gather(profile, tmp_path))
-    assert texts(found.grid) == [["4×4 above linear", "yes (+2.45)", "no (−0.30)"]]
+    assert texts(found.table) == [["4×4 above linear", "yes (+2.45)", "no (−0.30)"]]
     assert found.sentences == (
-        "1 of 2 comparisons hold at this scale; not: 4×4 above linear, on cityscapes.",
+        "1 of 2 comparisons agree with the paper. Exceptions: 4×4 above linear, on cityscapes.",
     )
 
     write_seeds(tmp_path, "cityscapes", "region-4x4", (0.4,) * 3)
-    assert texts(trends(profile, gather(profile, tmp_path)).grid)[0][2] == "no (+0.00)"
+    assert texts(trends(profile, gather(profile, tmp_path)).table)[0][2] == "no (+0.00)"
 
 
-def test_region_entropy_of_variants_that_have_any(profile: Profile, tmp_path: Path) -> None:
+def test_region_entropy_of_variants_that_have_one(profile: Profile, tmp_path: Path) -> None:
     write_seeds(tmp_path, "ade20k", "linear", (0.4,) * 3, region_entropy=None)
     assert region_entropy(profile, gather(profile, tmp_path)) is None
     for seed, entropy in enumerate((0.3, 0.1, 0.2)):
         write(tmp_path, f"ade20k/region-4x4/{seed}", 0.4, region_entropy=entropy)
     write(tmp_path, "cityscapes/region-4x4/0", 0.4, region_entropy=0.3)
     section = region_entropy(profile, gather(profile, tmp_path))
-    assert texts(section.grid) == [["region-4x4", "RegProxy 4×4", "0.200 (0.100–0.300)", "1 of 3"]]
+    assert texts(section.table) == [["region-4x4", "RegProxy 4×4", "0.200 (0.100–0.300)", "1 of 3"]]
     lines = rows(profile, gather(profile, tmp_path))
     assert [line["region_entropy"] for line in lines] == ["", "", "0.2", ""]
 
 
-def test_strays_and_results_of_earlier_runs_do_not_count(profile: Profile, tmp_path: Path) -> None:
+def test_other_files_and_results_of_earlier_runs_do_not_count(profile: Profile, tmp_path: Path) -> None:
     write_seeds(tmp_path, "ade20k", "linear", (0.41, 0.38, 0.40, 0.99))
-    write(tmp_path, "ade20k/gone/0", 0.99).write_text("broken, but nobody asks for it")
+    write(tmp_path, "ade20k/gone/0", 0.99).write_text("damaged, but not part of the profile")
     write(tmp_path, "ade20k/linear/1", 0.38, run_fingerprint="an earlier run")
     scores = gather(profile, tmp_path)
-    assert set(scores["linear", "ade20k"].outcomes) == {0, 2}
+    assert set(scores["linear", "ade20k"].trials) == {0, 2}
     assert len(scores) == 4
 
 
@@ -100,45 +101,45 @@ def test_runs_with_another_recipe_do_not_count(profile: Profile, tmp_path: Path)
     variant = VARIANTS["linear", "ade20k"]
     faster = dataclasses.replace(variant, recipe=dataclasses.replace(variant.recipe, learning_rate=1.0))
     scored = dataclasses.replace(variant, name="x", evaluation=VARIANTS["linear", "cityscapes"].evaluation)
-    for other, found in ((faster, 2), (scored, 3)):  # the name and the way of scoring train nothing
+    for other, found in ((faster, 2), (scored, 3)):  # neither name nor scoring settings change the training
         write(tmp_path, "ade20k/linear/2", 0.99, run={"variant": other.to_dict()})
-        assert len(gather(profile, tmp_path)["linear", "ade20k"].outcomes) == found
+        assert len(gather(profile, tmp_path)["linear", "ade20k"].trials) == found
 
 
 @pytest.mark.parametrize(
     "content",
     ["{", "[]", "\xff", json.dumps({"format": 1, "miou": 0.4}), json.dumps({"format": 2})],
-    ids=["cut off", "no record", "no text", "keys missing", "another format"],
+    ids=["truncated", "no mapping", "no text", "keys missing", "another format"],
 )
 def test_a_damaged_record_is_named(profile: Profile, tmp_path: Path, content: str) -> None:
     path = write(tmp_path, "ade20k/linear/1", 0.4)
     path.write_bytes(content.encode("latin-1"))
-    with pytest.raises(ValueError, match=r"ade20k/linear/1\.json cannot be used, .*; delete it and run"):
+    with pytest.raises(DataError, match=r"ade20k/linear/1\.json is damaged: .*\. Delete it and run"):
         gather(profile, tmp_path)
 
 
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("miou", None, "miou None is not between 0 and 1"),
-        ("miou", True, "miou True is not"),
-        ("miou", 41.0, "miou 41.0 is not"),
-        ("miou", float("nan"), "miou nan is not"),
-        ("multi_scale", {"miou": 41.0}, "multi_scale_miou 41.0 is not between 0 and 1"),
-        ("multi_scale", [0.4], r"multi_scale_miou \[0.4\] is not"),
-        ("region_entropy", -0.1, "region_entropy -0.1 is not a number of 0 or more"),
-        ("region_entropy", "low", "region_entropy 'low' is not"),
+        ("miou", None, r"miou: expected a number in 0\.\.1; got None"),
+        ("miou", True, "miou: .*; got True"),
+        ("miou", 41.0, "miou: .*; got 41.0"),
+        ("miou", float("nan"), "miou: .*; got nan"),
+        ("multi_scale", {"miou": 41.0}, r"multi_scale_miou: expected a number in 0\.\.1; got 41.0"),
+        ("multi_scale", [0.4], r"multi_scale_miou: .*; got \[0.4\]"),
+        ("region_entropy", -0.1, "region_entropy: expected a number at least 0; got -0.1"),
+        ("region_entropy", "low", "region_entropy: .*; got 'low'"),
     ],
 )
 def test_an_impossible_score_is_refused(
     profile: Profile, tmp_path: Path, key: str, value: object, message: str
 ) -> None:
     write(tmp_path, "ade20k/linear/1", **{"miou": 0.4, key: value})
-    with pytest.raises(ValueError, match=rf"1\.json cannot be used, {message}"):
+    with pytest.raises(DataError, match=rf"1\.json is damaged: {message}"):
         gather(profile, tmp_path)
 
 
-def test_stage_swaps_a_whole_report_in(
+def test_stage_replaces_the_whole_report_or_nothing(
     profile: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -157,6 +158,6 @@ def test_stage_swaps_a_whole_report_in(
 
     write(tmp_path, "ade20k/linear/1", 0.4).write_text("{")
     assert stage.main(["p"]) == 1
-    assert "1.json cannot be used" in capsys.readouterr().err
+    assert "1.json is damaged" in capsys.readouterr().err
     assert (report / "tables.md").read_text() == before
     assert [path.name for path in (tmp_path / "reports").iterdir()] == ["p"]

@@ -10,7 +10,6 @@ from pathlib import Path
 from report_records import COSTS, ROWS, gather, rows, texts, write_seeds
 from rich.console import Console
 
-from pipelines import report as stage
 from regproxy.config.profile import Profile, Row, Trend
 from regproxy.report.csv_file import CSV_COLUMNS
 from regproxy.report.document import compose, write_report
@@ -18,7 +17,8 @@ from regproxy.report.latex import escape, latex
 from regproxy.report.layout import row_label
 from regproxy.report.markdown import markdown
 from regproxy.report.page import page
-from regproxy.report.tables import table_grid
+from regproxy.report.tables import text_table
+from regproxy.report.terminal import print_report, split
 
 
 def test_csv_round_trip(profile: Profile, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_latex_is_balanced_and_escaped(profile: Profile, tmp_path: Path) -> None
 
 
 class Page(HTMLParser):
-    """Checks that every element ends where it must; gathers the variants of each table and all pictures."""
+    """Check that elements are closed in order; collect the texts of each table and all pictures."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -120,23 +120,23 @@ class Page(HTMLParser):
             self.tables[-1][-1][-1] += data
 
 
-def test_page_says_all_and_needs_nothing_beside_it(profile: Profile, tmp_path: Path) -> None:
+def test_page_is_complete_in_one_file(profile: Profile, tmp_path: Path) -> None:
     lines = (Row(label=("<b>a&b", ""), needs="weights"), *ROWS)
     table = dataclasses.replace(profile.tables[0], title="Strides <i>", rows=lines)
     profile = dataclasses.replace(profile, tables=(table,), notes=("a <note> of `code`",))
     write_seeds(tmp_path, "ade20k", "linear", (0.41, 0.38, 0.40))
-    (tmp_path / "a.png").write_bytes(b"\x89PNG, so to speak")
+    (tmp_path / "a.png").write_bytes(b"\x89not really a PNG")
     document = compose(profile, gather(profile, tmp_path), COSTS, ["a.png"])
     text = page(document, tmp_path)
     shown = Page(text)
-    grids = [document.runs, *(section.grid for section in document.sections if section.grid)]
-    assert shown.tables == [[grid.header, *texts(grid)] for grid in grids]
-    assert shown.pictures == [b"\x89PNG, so to speak"]
+    tables = [document.runs, *(section.table for section in document.sections if section.table)]
+    assert shown.tables == [[table.headers, *texts(table)] for table in tables]
+    assert shown.pictures == [b"\x89not really a PNG"]
     assert "a &lt;note&gt; of <code>code</code>" in text and "Strides &lt;i&gt;" in text
     assert not re.search(r"(?:src|href)=.(?!data:|#)|url\(|<script|@import", text)
 
 
-def test_files_are_whole(profile: Profile, tmp_path: Path) -> None:
+def test_files_are_complete(profile: Profile, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     document = write_report(profile, gather(profile, tmp_path), COSTS, out)
@@ -151,31 +151,31 @@ def test_files_are_whole(profile: Profile, tmp_path: Path) -> None:
     assert (out / "report.html").read_text(encoding="utf-8") == page(document, out)
 
 
-def test_terminal_shows_texts_as_they_are(profile: Profile, tmp_path: Path) -> None:
+def test_terminal_prints_texts_literally(profile: Profile, tmp_path: Path) -> None:
     lines = (Row(label=("[red]x", ""), needs="[bold]y"), *ROWS)
     table = dataclasses.replace(profile.tables[0], rows=lines)
     profile = dataclasses.replace(profile, tables=(table,), notes=("[i]note",))
     console = Console(file=io.StringIO(), width=200)
-    stage.show(compose(profile, gather(profile, tmp_path), COSTS, ["figures/a.png"]), console)
+    print_report(compose(profile, gather(profile, tmp_path), COSTS, ["figures/a.png"]), console)
     shown = console.file.getvalue()
     assert all(text in shown for text in ("[red]x", "needs [bold]y", "- [i]note", "Output strides", "75.08"))
     assert "a.png" not in shown
 
 
-def test_a_narrow_terminal_shows_wide_tables_in_parts(profile: Profile, tmp_path: Path) -> None:
+def test_a_narrow_terminal_splits_wide_tables(profile: Profile, tmp_path: Path) -> None:
     write_seeds(tmp_path, "ade20k", "linear", (0.41, 0.38, 0.40))
-    grid = table_grid(profile, profile.tables[0], gather(profile, tmp_path), COSTS)
-    assert stage.parts(grid, 200) == [grid]
-    pieces = stage.parts(grid, 60)
-    assert sum((piece.columns[2:] for piece in pieces), ()) == grid.columns[2:]
-    assert all(piece.columns[:2] == grid.columns[:2] for piece in pieces)
+    table = text_table(profile, profile.tables[0], gather(profile, tmp_path), COSTS)
+    assert split(table, 200) == [table]
+    parts = split(table, 60)
+    assert sum((part.columns[2:] for part in parts), ()) == table.columns[2:]
+    assert all(part.columns[:2] == table.columns[:2] for part in parts)
     console = Console(file=io.StringIO(), width=60)
-    stage.show(compose(profile, gather(profile, tmp_path), COSTS), console)
+    print_report(compose(profile, gather(profile, tmp_path), COSTS), console)
     assert "40.00 (38.00–41.00)" in console.file.getvalue()
-    assert stage.parts(grid, 1)[0].columns == grid.columns[:3]  # hopeless: a column at a time
+    assert split(table, 1)[0].columns == table.columns[:3]  # one column per part, although it is too wide
 
 
-def test_pictures_call_a_variant_by_its_labels(profile: Profile) -> None:
+def test_pictures_label_a_variant_as_the_tables_do(profile: Profile) -> None:
     assert row_label(profile, "linear") == "ViT"
     assert row_label(profile, "region-4x4") == "RegProxy 4×4"
     assert row_label(profile, "unlisted") == "unlisted"

@@ -1,4 +1,4 @@
-"""One grid at a time, and none that nobody waits for."""
+"""Locks between processes, and a stage that stops when the dvc process that started it is gone."""
 
 import os
 import signal
@@ -7,17 +7,19 @@ import sys
 import time
 from pathlib import Path
 
-from regproxy.storage.lock import alone
+import pytest
+
+from regproxy.storage.lock import hold_lock, profile_lock
 
 HOLD = """
 import sys
 from pathlib import Path
-from regproxy.storage.lock import alone
-with alone("demo", Path(sys.argv[1])):
-    print("in", flush=True)
+from regproxy.storage.lock import profile_lock
+with profile_lock("demo", Path(sys.argv[1])):
+    print("locked", flush=True)
     sys.stdin.read()
 """
-# A stage that says when it has begun and how it was stopped.
+# A stage that prints when it starts and when a signal stops it.
 STAGE = """
 import time
 from pipelines.stage import profile_stage
@@ -25,7 +27,7 @@ from pipelines.cluster.stop_signal import Interrupted, StopRequest
 
 def stage(profile):
     request = StopRequest()
-    with request.heeded():
+    with request.installed():
         print("begun", flush=True)
         while request.number is None:
             time.sleep(0.01)
@@ -40,24 +42,32 @@ def python(code: str, *arguments: str, **options: object) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-c", code, *arguments], text=True, **pipes, **options)
 
 
-def test_second_grid_of_a_profile_waits_and_says_for_whom(tmp_path: Path) -> None:
+def test_second_process_prints_the_holder_and_waits(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     with python(HOLD, str(runs)) as first:
-        assert first.stdout.readline() == "in\n"
-        with alone("smoke", runs):  # another profile
+        assert first.stdout.readline() == "locked\n"
+        with profile_lock("smoke", runs):  # another profile
             pass
         with python(HOLD, str(runs)) as second:
-            said = second.stderr.readline()
-            assert f"process {first.pid} is training" in said and f"`kill {first.pid}`" in said
-            first.kill()  # however the first ends
-            assert second.stdout.readline() == "in\n"
+            message = second.stderr.readline()
+            assert f"Process {first.pid} is training {runs}/demo" in message
+            assert f"`kill {first.pid}`" in message
+            first.kill()  # the operating system releases the lock
+            assert second.stdout.readline() == "locked\n"
             second.stdin.close()
             assert second.wait(timeout=30) == 0
-    with alone("demo", runs):
+    with profile_lock("demo", runs):
         assert (runs / ".demo.lock").read_text() == f"{os.getpid()}\n"
 
 
-def test_stage_ends_when_dvc_has_been_killed(tmp_path: Path) -> None:
+def test_lock_is_released_after_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), hold_lock(tmp_path / "deep/lock"):
+        raise RuntimeError
+    with hold_lock(tmp_path / "deep/lock"):
+        pass
+
+
+def test_stage_stops_after_dvc_was_killed(tmp_path: Path) -> None:
     code = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
     log = tmp_path / "log"
     with log.open("w") as file:
@@ -70,7 +80,7 @@ def test_stage_ends_when_dvc_has_been_killed(tmp_path: Path) -> None:
     wait_for(log, "begun")
     dvc.send_signal(signal.SIGKILL)
     dvc.wait()
-    wait_for(log, "stopped by SIGTERM: what is done is kept, run again to go on")
+    wait_for(log, "Stopped by SIGTERM. Run the command again to continue.")
 
 
 def wait_for(log: Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""The storage against a real S3 server: 503s, truncated downloads, kill -9 in the middle of an upload."""
+"""Storage on a real S3 server: 503s, truncated downloads, kill -9 during an upload."""
 
 import dataclasses
 import hashlib
@@ -23,27 +23,28 @@ from werkzeug.serving import make_server
 from regproxy.data.prepared import local_data
 from regproxy.data.shards import Shards
 from regproxy.errors import DamagedError, StorageError
-from regproxy.runs.shared_storage import Exchange, upload_data
+from regproxy.runs.shared_storage import SharedStorage, upload_data
 from regproxy.runs.trial import Trial
 from regproxy.storage import remote as storage
 from regproxy.storage.remote import Storage
 from regproxy.train.context import Context
+from regproxy.train.progress import run_to_end
 from regproxy.train.remote import train_anywhere
 
 pytestmark = pytest.mark.integration
 
 
 class Faulty:
-    """A WSGI application before moto's that answers some requests badly, or not at all."""
+    """A WSGI application in front of moto's that answers some requests with errors, or not at all."""
 
     def __init__(self) -> None:
         self.inner = DomainDispatcherApplication(create_backend_app)
         self.heal()
 
     def heal(self) -> None:
-        self.unavailable = 0  # how many requests are still answered by 503
-        self.cut = 0  # how many downloads still lose their second half
-        self.hold = "\0"  # uploads to a path that ends like this wait
+        self.unavailable = 0  # number of coming requests to answer with 503
+        self.cut = 0  # number of coming downloads to truncate to half
+        self.hold = "\0"  # uploads to a path with this ending block
         self.held, self.released = threading.Event(), threading.Event()
         self.refused: list[str] = []
 
@@ -60,21 +61,21 @@ class Faulty:
         if method == "PUT" and path.endswith(self.hold):
             self.held.set()
             self.released.wait(120)
-            start("400 Bad Request", [])  # its client is dead, the upload never completed
+            start("400 Bad Request", [])  # the client was killed, its upload must not complete
             return []
         if method != "GET" or self.cut <= 0 or not path.endswith(".arrow"):
             return self.inner(environ, start)
         self.cut -= 1
-        kept: list = []
+        answer: list = []
         body = b"".join(
-            self.inner(environ, lambda status, headers, info=None: kept.extend((status, headers)))
+            self.inner(environ, lambda status, headers, info=None: answer.extend((status, headers)))
         )
         body = body[: len(body) // 2]
-        # Neither length nor checksum gives the server away.
+        # Length and checksum must not reveal the truncation to the client.
         headers = [
-            (k, v) for k, v in kept[1] if not k.lower().startswith(("content-length", "x-amz-checksum"))
+            (k, v) for k, v in answer[1] if not k.lower().startswith(("content-length", "x-amz-checksum"))
         ]
-        start(kept[0], [*headers, ("Content-Length", str(len(body)))])
+        start(answer[0], [*headers, ("Content-Length", str(len(body)))])
         return [body]
 
 
@@ -100,7 +101,7 @@ def faulty(server: tuple[Faulty, str], monkeypatch: pytest.MonkeyPatch, tmp_path
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(storage, "WAITS_S", (0.05, 0.1, 0.2))
-    monkeypatch.setattr(s3fs.S3FileSystem, "retries", 1)  # so that our own attempts are the only ones
+    monkeypatch.setattr(s3fs.S3FileSystem, "retries", 1)  # only the retries of regproxy count
     s3fs.S3FileSystem.clear_instance_cache()
     faulty.heal()
     fs = s3fs.S3FileSystem()
@@ -128,7 +129,7 @@ def test_files_come_and_go(store: Storage, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("verb", ["write", "read", "names", "size"])
-def test_503s_are_sat_out(store: Storage, faulty: Faulty, verb: str) -> None:
+def test_503s_are_retried(store: Storage, faulty: Faulty, verb: str) -> None:
     store.write("file", b"content")
     faulty.unavailable = 3
     calls = {
@@ -142,25 +143,29 @@ def test_503s_are_sat_out(store: Storage, faulty: Faulty, verb: str) -> None:
     assert len(faulty.refused) == 3
 
 
-def test_a_server_that_stays_down_is_one_sentence(store: Storage, faulty: Faulty) -> None:
+def test_a_server_that_stays_down_is_an_error(store: Storage, faulty: Faulty) -> None:
     faulty.unavailable = 1000
-    with pytest.raises(StorageError, match=r"cannot write s3://\S+/file, tried 4 times: .*; run again"):
+    with pytest.raises(
+        StorageError, match=r"Cannot write s3://\S+/file \(tried 4 times\): .*run the command again"
+    ):
         store.write("file", b"content")
 
 
-def test_a_missing_bucket_is_told_at_once(faulty: Faulty) -> None:
-    with pytest.raises(StorageError, match="cannot write s3://nowhere/file: FileNotFoundError"):
+def test_a_missing_bucket_is_an_error_at_once(faulty: Faulty) -> None:
+    with pytest.raises(StorageError, match="Cannot write s3://nowhere/file: FileNotFoundError"):
         Storage("s3://nowhere").write("file", b"content")
 
 
-def test_a_truncated_download_is_noticed(store: Storage, faulty: Faulty, smoke_data: dict[str, Path]) -> None:
+def test_a_truncated_download_is_repeated(
+    store: Storage, faulty: Faulty, smoke_data: dict[str, Path]
+) -> None:
     upload_data(smoke_data["ade20k"], store)
     faulty.cut = 1
     Shards(local_data(store.url), "train").verify()
     assert faulty.cut == 0
     shutil.rmtree(os.environ["REGPROXY_CACHE"])
     faulty.cut = 1000
-    with pytest.raises(DamagedError, match="is damaged: its sha256 is not the manifest's"):
+    with pytest.raises(DamagedError, match="is damaged: expected SHA-256"):
         local_data(store.url)
     assert not [path for path in Path(os.environ["REGPROXY_CACHE"]).rglob("*.arrow") if path.is_file()]
 
@@ -168,34 +173,35 @@ def test_a_truncated_download_is_noticed(store: Storage, faulty: Faulty, smoke_d
 TRAIN = """
 import pickle, sys, torch
 from regproxy.train.context import Context
+from regproxy.train.progress import run_to_end
 from regproxy.train.remote import train_anywhere
 torch.set_num_threads(1)
-train_anywhere(pickle.load(open(sys.argv[1], "rb")), Context())
+run_to_end(train_anywhere(pickle.load(open(sys.argv[1], "rb")), Context()))
 """
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "manifest.json"])
-def test_killed_amid_an_upload_another_node_ends_in_the_same_bits(
+def test_after_a_kill_during_an_upload_another_node_trains_to_the_same_bits(
     store: Storage, faulty: Faulty, make_trial: Callable[..., Trial], tmp_path: Path, file: str
 ) -> None:
     changes = {"log_every": 1, "checkpoint_every": 2}
     whole, trial = make_trial(run="whole", **changes), make_trial(**changes)
-    train_anywhere(whole, Context())
-    exchange = Exchange(store)
-    (place,) = exchange.offer([trial])
+    run_to_end(train_anywhere(whole, Context()))
+    exchange = SharedStorage(store)
+    (stored,) = exchange.upload_inputs([trial])
     pickled = tmp_path / "trial.pickle"
-    pickled.write_bytes(pickle.dumps(dataclasses.replace(place)))
+    pickled.write_bytes(pickle.dumps(dataclasses.replace(stored)))
     faulty.hold = f"step-00000004/{file}"
     process = subprocess.Popen([sys.executable, "-c", TRAIN, str(pickled)])
     try:
-        assert faulty.held.wait(90), "the upload never came"
+        assert faulty.held.wait(90), "the upload did not start"
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
     faulty.released.set()
     shutil.rmtree(os.environ["REGPROXY_CACHE"])
     faulty.hold, faulty.unavailable = "\0", 2
-    assert train_anywhere(place, Context())["resumed_at_step"] == 2
-    exchange.bring_finished([trial])
+    assert run_to_end(train_anywhere(stored, Context()))["resumed_at_step"] == 2
+    exchange.download_finished([trial])
     assert trial.finished_record() is not None
     assert_same_run(whole, trial)

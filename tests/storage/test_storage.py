@@ -1,4 +1,4 @@
-"""Storage of whole files: put and get, retries, damage, a cache that many processes share."""
+"""Remote folders: upload and download, retries, damaged files, a cache that many processes share."""
 
 import hashlib
 import multiprocessing
@@ -12,14 +12,14 @@ import pytest
 from regproxy.data.prepared import local_data
 from regproxy.data.shards import MANIFEST, Shards
 from regproxy.errors import ConfigError, DamagedError, StorageError
-from regproxy.runs.shared_storage import Exchange, upload_data
+from regproxy.runs.shared_storage import SharedStorage, upload_data
 from regproxy.storage import remote as storage
-from regproxy.storage.folders import pull_folder, push_folder
+from regproxy.storage.folders import download_folder, upload_folder
 from regproxy.storage.remote import Storage
 
 
 @pytest.fixture(autouse=True)
-def hasty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def short_waits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(storage, "WAITS_S", (0.01, 0.01, 0.01))
     monkeypatch.setenv("REGPROXY_CACHE", str(tmp_path / "cache"))
 
@@ -29,7 +29,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     return Storage(f"file://{tmp_path}/store" if request.param == "file" else f"memory://{uuid.uuid4().hex}")
 
 
-def digest(content: bytes) -> str:
+def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
@@ -41,25 +41,25 @@ def test_a_file_comes_back(store: Storage, tmp_path: Path) -> None:
     store.write("a/c", b"more")
     assert (store / "a").names() == ["b", "c"]
     assert (store.read("a/b"), store.size("a/c")) == (b"content", 4)
-    store.get("a/b", tmp_path / "deep/copy", sha256=digest(b"content"))
+    store.get("a/b", tmp_path / "deep/copy", sha256=sha256(b"content"))
     assert (tmp_path / "deep/copy").read_bytes() == b"content"
     store.remove("a")
     store.remove("a")
     assert store.names() == []
 
 
-def test_a_wrong_or_missing_file_never_stands_at_the_target(store: Storage, tmp_path: Path) -> None:
+def test_a_damaged_or_missing_file_is_never_at_the_target(store: Storage, tmp_path: Path) -> None:
     store.write("file", b"cont")
-    with pytest.raises(DamagedError, match="file is damaged: its sha256 is not the manifest's"):
-        store.get("file", tmp_path / "out/copy", sha256=digest(b"content"))
+    with pytest.raises(DamagedError, match=r"file is damaged: expected SHA-256 .*; got"):
+        store.get("file", tmp_path / "out/copy", sha256=sha256(b"content"))
     with pytest.raises(DamagedError, match="other is missing"):
-        store.get("other", tmp_path / "out/copy", sha256=digest(b"content"))
+        store.get("other", tmp_path / "out/copy", sha256=sha256(b"content"))
     assert list((tmp_path / "out").iterdir()) == []
 
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[str]]:
-    """Makes the next calls of the memory file system raise; returns the list of calls that did."""
+    """Return a function that makes the next calls of the memory file system raise and lists them."""
 
     def arm(times: int) -> list[str]:
         calls: list[str] = []
@@ -79,32 +79,36 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[str]]:
     return arm
 
 
-def test_passing_trouble_is_sat_out(failing: Callable, tmp_path: Path) -> None:
+def test_temporary_errors_are_retried(failing: Callable, tmp_path: Path) -> None:
     store, calls = Storage(f"memory://{uuid.uuid4().hex}"), failing(3)
     store.write("file", b"content")
     assert (len(calls), store.read("file")) == (3, b"content")
 
 
-def test_lasting_trouble_is_one_clear_sentence(failing: Callable) -> None:
+def test_permanent_errors_name_location_cause_and_remedy(failing: Callable) -> None:
     store = Storage("memory://lasting")
     failing(1000)
     with pytest.raises(StorageError) as caught:
         store.write("file", b"content")
-    wanted = "cannot write memory://lasting/file, tried 4 times: OSError: 503 Slow Down; run again to go on"
-    assert str(caught.value) == wanted
+    assert str(caught.value) == (
+        "Cannot write memory://lasting/file (tried 4 times): OSError: 503 Slow Down. "
+        "Check the storage, then run the command again to resume."
+    )
 
 
 def test_an_unknown_protocol_is_named() -> None:
-    with pytest.raises(StorageError, match="nonsense://x cannot be opened: ValueError: Protocol not known"):
+    with pytest.raises(StorageError, match="Cannot open nonsense://x: ValueError: Protocol not known"):
         Storage("nonsense://x").names()
 
 
 def test_the_setting_must_be_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("REGPROXY_STORAGE", raising=False)
-    assert Exchange.from_environment() is None
+    assert SharedStorage.from_environment() is None
     monkeypatch.setenv("REGPROXY_STORAGE", "/some/folder")
-    with pytest.raises(ConfigError, match="REGPROXY_STORAGE is '/some/folder', give a URL"):
-        Exchange.from_environment()
+    with pytest.raises(
+        ConfigError, match="REGPROXY_STORAGE is invalid: expected a URL .* got '/some/folder'"
+    ):
+        SharedStorage.from_environment()
 
 
 def test_data_are_uploaded_once_and_read_through_the_cache(
@@ -114,14 +118,14 @@ def test_data_are_uploaded_once_and_read_through_the_cache(
     assert upload_data(data, store) == len(list(data.iterdir()))
     assert upload_data(data, store) == 0
     store.remove(MANIFEST)
-    assert upload_data(data, store) == 1, "shards that are there were uploaded again"
+    assert upload_data(data, store) == 1, "shards that the storage already had were uploaded again"
     local = local_data(store.url)
     for split in ("train", "val"):
         shards = Shards(local, split)
         shards.verify()
         assert len(shards) == len(Shards(data, split))
     store.remove("train-00000.arrow")
-    assert local_data(store.url) == local, "what is in the cache was fetched again"
+    assert local_data(store.url) == local, "a cached shard was downloaded again"
     (local / "train-00000.arrow").write_bytes(b"short")
     with pytest.raises(DamagedError, match=r"train-00000\.arrow is missing"):
         local_data(store.url)
@@ -143,18 +147,18 @@ def test_processes_of_a_node_share_a_cache(smoke_data: dict[str, Path], tmp_path
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0] * 4
-    assert not list((tmp_path / "cache").rglob("*.part"))
+    assert not list((tmp_path / "cache").rglob("*.tmp"))
 
 
-def test_a_folder_is_mirrored(store: Storage, tmp_path: Path) -> None:
+def test_a_folder_is_pushed_and_pulled(store: Storage, tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     (here / "deep").mkdir(parents=True)
     for name in ("a", "deep/b"):
         (here / name).write_text(name)
-    assert push_folder(here, store) == 2
+    assert upload_folder(here, store) == 2
     (here / "a").unlink()
     (here / "deep/b").write_text("new")
-    assert push_folder(here, store) == 1
-    assert pull_folder(store, there) == ["deep/b"]
+    assert upload_folder(here, store) == 1
+    assert download_folder(store, there) == ["deep/b"]
     assert (there / "deep/b").read_text() == "new"
     assert store.names() == ["deep", "files.json"]

@@ -1,4 +1,4 @@
-"""Synchronised batch norm on CPU: two real processes against one with the whole batch."""
+"""Synchronised batch norm on the CPU: two processes against one process with the whole batch."""
 
 import copy
 from pathlib import Path
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from regproxy.train.sync_batch_norm import ProcessGroupBatchNorm2d, synchronise_batch_norm
 
-SPLIT = (3, 2)  # samples a worker: unequal on purpose
+SPLIT = (3, 2)  # samples of each worker; unequal, because then weights matter
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-12}
 
 
@@ -30,7 +30,7 @@ def batch() -> tuple[Tensor, Tensor]:
 
 
 def step(model: nn.Module, images: Tensor, upstream: Tensor) -> dict[str, Tensor]:
-    """One forward and backward pass; returns everything it leaves behind."""
+    """Make a forward and a backward pass; return outputs, gradients, parameters and statistics."""
     images = images.clone().requires_grad_()
     outputs = model(images)
     outputs.backward(upstream)
@@ -40,7 +40,9 @@ def step(model: nn.Module, images: Tensor, upstream: Tensor) -> dict[str, Tensor
 
 def worker(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=len(SPLIT))
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=len(SPLIT)
+    )
     results = {}
     for dtype in TOLERANCE:
         model = synchronise_batch_norm(network().to(dtype), "cpu")
@@ -67,7 +69,7 @@ def test_two_workers_equal_the_whole_batch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_alone_it_is_batch_norm(training: bool) -> None:
+def test_a_single_worker_gets_batch_norm(training: bool) -> None:
     plain = network().train(training)
     model = synchronise_batch_norm(copy.deepcopy(plain), "cpu")
     assert isinstance(model[1], ProcessGroupBatchNorm2d) and model[1].training == training
@@ -75,7 +77,7 @@ def test_alone_it_is_batch_norm(training: bool) -> None:
     assert all(torch.equal(ours[name], expected[name]) for name in expected)
 
 
-def test_parameters_and_names_stay() -> None:
+def test_parameters_and_names_do_not_change() -> None:
     model = network()
     names, parameters = list(model.state_dict()), list(model.parameters())
     synchronised = synchronise_batch_norm(model, "cpu")
@@ -83,5 +85,5 @@ def test_parameters_and_names_stay() -> None:
     assert all(a is b for a, b in zip(synchronised.parameters(), parameters, strict=True))
 
 
-def test_on_gpus_it_is_torchs_own() -> None:
+def test_gpus_get_torchs_own() -> None:
     assert isinstance(synchronise_batch_norm(network(), "cuda")[1], nn.SyncBatchNorm)

@@ -1,4 +1,4 @@
-"""Learning rates against their closed forms, decay groups by name."""
+"""Learning rates against closed forms, and the weight decay groups by name."""
 
 import math
 

@@ -1,6 +1,5 @@
 """Several workers: the curve of one, every validation image once, one common step to stop at."""
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,10 +13,10 @@ from regproxy.data.shards import Shards
 from regproxy.model.build import build
 from regproxy.runs.history import read_history
 from regproxy.runs.trial import Trial
-from regproxy.train import validation
+from regproxy.train import loop, validation
 from regproxy.train.context import Context
 from regproxy.train.loop import train
-from regproxy.train.stop import Stopped
+from regproxy.train.progress import Progress, run_to_end
 
 MakeTrial = Callable[..., Trial]
 
@@ -46,7 +45,7 @@ def test_curves_of_one_two_and_four_workers_agree(make_trial: MakeTrial) -> None
             grad_accum_steps=4 // workers,
         )
         if workers == 1:
-            train(trial, Context())
+            run_to_end(train(trial, Context()))
         else:
             train_together(trial, workers)
         assert trial.finished_record()["workers"] == workers
@@ -73,13 +72,7 @@ def test_validation_counts_each_image_once(
         def __init__(self, rank: int) -> None:
             self.rank = rank
 
-        def stopping(self) -> bool:
-            return False
-
-        def anyone(self, told: bool) -> bool:
-            return told
-
-        def sum(self, matrix: torch.Tensor) -> torch.Tensor:
+        def all_reduce(self, matrix: torch.Tensor) -> torch.Tensor:
             matrices.append(matrix)
             return matrix
 
@@ -98,53 +91,60 @@ def test_validation_counts_each_image_once(
     assert np.array_equal(torch.stack(matrices).sum(0).numpy(), whole)
 
 
-@pytest.mark.parametrize("told", [3, 4, 5, 7])
-def test_stopped_training_ends_in_the_same_bits(make_trial: MakeTrial, told: int) -> None:
-    """At a step with a report and at one between two; the curve does not show where it stopped."""
+def close_at(trial: Trial, step: int, *, validated: bool = False) -> list[Progress]:
+    """Train until the report of `step` (or of its validation), close the training and return all reports."""
+    reports = []
+    training = train(trial, Context())
+    for progress in training:
+        reports.append(progress)
+        if progress.step == step and (progress.val_miou is not None) == validated:
+            training.close()
+    return reports
+
+
+@pytest.mark.parametrize("step", [0, 2, 4, 6])
+def test_closed_training_ends_in_the_same_bits(make_trial: MakeTrial, step: int) -> None:
+    """Close before the first step, between two checkpoints and at one; the curve does not show where."""
     changes = {"log_every": 2, "checkpoint_every": 6}
-    whole, stopped = make_trial(run="whole", **changes), make_trial(run="stopped", **changes)
-    train(whole, Context())
-    asked = 0
-
-    def stopping() -> bool:
-        nonlocal asked
-        asked += 1
-        return asked == told
-
-    with pytest.raises(Stopped, match=f"after step {told}"):
-        train(stopped, Context(stopping=stopping))
-    begun: list[int] = []
-    train(stopped, Context(begin=begun.append))
-    assert begun == [told]
-    assert_same_run(whole, stopped)
+    whole, closed = make_trial(run="whole", **changes), make_trial(run="closed", **changes)
+    run_to_end(train(whole, Context()))
+    close_at(closed, step)
+    resumed: list[Progress] = []
+    run_to_end(train(closed, Context()), resumed.append)
+    assert resumed[0].step == step
+    assert_same_run(whole, closed)
 
 
-def test_training_told_to_stop_while_it_validates_validates_later(make_trial: MakeTrial) -> None:
-    """Told right before, in the midst of and again while it catches up: each time a checkpoint, then the
-    same bits."""
+def test_interrupted_validation_is_repeated(make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupt before, during and after a validation, also the last one: the same bits and curve."""
     changes = {"log_every": 3, "checkpoint_every": 100, "validate_every": 4}
     whole, stopped = make_trial(run="whole", **changes), make_trial(run="stopped", **changes)
-    train(whole, Context())
+    run_to_end(train(whole, Context()))
     path = Path(stopped.run_dir) / "metrics.jsonl"
-    starts = [  # so many times it asks before it is told; where it has begun and stopped
-        (4, 0, 4),  # after step 4, instead of scoring
-        (2, 4, 4),  # at the second image
-        (4 + 4 + 2, 4, 8),  # caught up, four steps more, at the second image of the last validation
-    ]
-    for asks, begun, step in starts:
-        asked: list[bool] = []
+    close_at(stopped, 4)
+    assert all("val_miou" not in entry for entry in read_history(path))
+    count = loop.validation_miou
 
-        def stopping(asks: int = asks, asked: list[bool] = asked) -> bool:
-            asked.append(True)
-            return len(asked) == asks
+    def fail(*_: object) -> float:
+        raise KeyboardInterrupt
 
-        seen: list[int] = []
-        with pytest.raises(Stopped, match=f"after step {step}"):
-            train(stopped, Context(stopping=stopping, begin=seen.append))
-        assert seen == [begun]
-        assert all("val_miou" not in entry for entry in read_history(path) if entry["step"] >= step)
-    record = train(stopped, Context())
-    assert record["resumed_at_step"] == 8 and math.isfinite(record["final_loss"])
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop, "validation_miou", fail)
+        run_to_end(train(stopped, Context()))
+    assert all("val_miou" not in entry for entry in read_history(path))
+    assert [report.step for report in close_at(stopped, 4, validated=True)] == [4, 4]
+    calls = []
+
+    def fail_later(*arguments: object) -> float:
+        calls.append(arguments)
+        return fail()
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop, "validation_miou", fail_later)
+        run_to_end(train(stopped, Context()))
+    assert len(calls) == 1 and loop.validation_miou is count
+    record = run_to_end(train(stopped, Context()))
+    assert record["resumed_at_step"] == 8
     assert_same_run(whole, stopped)
     assert record["final_loss"] == whole.finished_record()["final_loss"]
 
@@ -155,17 +155,17 @@ def test_drop_path_is_that_of_the_whole_batch_cut_in_the_same_places(make_trial:
         trial = make_trial(
             "linear", run=f"{workers}", drop_path=0.5, log_every=1, grad_accum_steps=2 // workers
         )
-        train(trial, Context()) if workers == 1 else train_together(trial, workers)
+        run_to_end(train(trial, Context())) if workers == 1 else train_together(trial, workers)
         curves.append([entry["loss"] for entry in curve(trial)])
     assert curves[1] == pytest.approx(curves[0], rel=1e-5)
 
 
 @pytest.mark.soak
-def test_workers_stop_after_the_same_step(make_trial: MakeTrial) -> None:
-    """One of two is told: both stop a step later, with one checkpoint, and end in the same bits."""
-    whole, stopped = make_trial(run="whole"), make_trial(run="stopped")
+def test_closed_workers_resume_together(make_trial: MakeTrial) -> None:
+    """Both close after the same step, leave one checkpoint and end in the same bits."""
+    whole, closed = make_trial(run="whole"), make_trial(run="closed")
     assert train_together(whole, 2) == [None, None]
-    assert train_together(stopped, 2, told=2) == [3, 3]
-    assert train_together(stopped, 2) == [None, None]
-    assert stopped.finished_record()["resumed_at_step"] == 3
-    assert_same_run(stopped, whole)
+    assert train_together(closed, 2, close_after=3) == [4, 4]
+    assert train_together(closed, 2) == [None, None]
+    assert closed.finished_record()["resumed_at_step"] == 4
+    assert_same_run(closed, whole)

@@ -1,0 +1,33 @@
+"""An actor on the driver's node that training processes and the driver share; imports no torch."""
+
+from typing import Any
+
+
+class Coordinator:
+    """Whether the trials shall stop, and the reports of trials that train on several workers.
+
+    Tune stops an actor only between two calls of `step` and kills it ten seconds after the last trial, which
+    is too early for a large checkpoint. So training processes ask here at each report. Tune also has no
+    channel from the workers of a nested Ray Train run to its own actor, so their reports pass through here.
+    """
+
+    def __init__(self) -> None:
+        self._stopping = False
+        self._reports: dict[int, list[Any]] = {}
+
+    def stop(self) -> None:
+        """Ask all trials to save a checkpoint and stop."""
+        self._stopping = True
+
+    def stopping(self) -> bool:
+        """Return whether all trials shall stop."""
+        return self._stopping
+
+    def put(self, index: int, report: Any) -> bool:
+        """Keep a report of a trial's worker; return whether the trial shall stop."""
+        self._reports.setdefault(index, []).append(report)
+        return self._stopping
+
+    def take(self, index: int) -> list[Any]:
+        """Return and remove the reports of a trial, in order."""
+        return self._reports.pop(index, [])

@@ -1,0 +1,60 @@
+"""Print the report to a terminal; tables that are too wide are printed in parts."""
+
+from dataclasses import replace
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from regproxy.report.layout import Column, Document, TextTable
+
+_GAP = 2  # characters between two columns
+
+
+def print_report(document: Document, console: Console) -> None:
+    """Print the report without its pictures. Texts are printed literally, never as rich markup."""
+    for text in document.sentences:
+        console.print(text, markup=False, highlight=False)
+    for section in document.sections:
+        if section.pictures:
+            continue
+        console.print(f"\n{section.title}", style="italic", markup=False, highlight=False)
+        for text in (*section.sentences, *(f"- {point}" for point in section.points)):
+            console.print(text, markup=False, highlight=False)
+        if section.table:
+            for part in split(section.table, console.width):
+                console.print(_rich_table(part))
+            for note in section.table.notes:
+                console.print(note, style="dim", markup=False, highlight=False)
+
+
+def split(table: TextTable, width: int) -> list[TextTable]:
+    """Split a table into as few parts as possible of at most `width` characters; each repeats the labels.
+
+    A part has at least one column beside the labels, even if it is then wider than `width`.
+    """
+    labels, parts, used = table.columns[: table.labels], [], width
+    for column in table.columns[table.labels :]:
+        if used + _width(column) > width:
+            parts.append([*labels])
+            used = _GAP + sum(map(_width, labels))
+        parts[-1].append(column)
+        used += _width(column)
+    return [replace(table, columns=tuple(part)) for part in parts]
+
+
+def _width(column: Column) -> int:
+    return _GAP + max(cell_len(text) for text in (column.header, *(entry.text for entry in column.entries)))
+
+
+def _rich_table(table: TextTable) -> Table:
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for index, header in enumerate(table.headers):
+        justify = "left" if index < table.labels else "right"
+        drawn.add_column(Text(header), justify=justify, overflow="fold")
+    for index, line in enumerate(table.lines):
+        texts = [Text(entry.text, style="bold" if entry.bold else "") for entry in line]
+        drawn.add_row(*texts, end_section=index + 1 in table.breaks)
+    return drawn

@@ -18,11 +18,11 @@ class UserError(Exception):
     """A mistake that the user can correct. Its message gives what came, what is allowed and what to do."""
 
 
-class ConfigError(UserError, ValueError):
+class ConfigError(UserError):
     """A profile, a command-line option or an environment variable has an invalid value."""
 
 
-class DataError(UserError, ValueError):
+class DataError(UserError):
     """An image, a label, a shard or a file of weights cannot be used."""
 
 

@@ -103,7 +103,7 @@ def is_preempted(signal: PreemptionSignal) -> bool:
     if signal.received:
         return True
     with contextlib.suppress(Exception):  # a cluster that does not answer is asked again at the next report
-        return ray.get_runtime_context().get_node_id() in draining_nodes()
+        return not draining_nodes().isdisjoint(location()["nodes"])
     return False
 
 

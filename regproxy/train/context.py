@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from regproxy.model.device import default_device
 from regproxy.train.sync_batch_norm import synchronise_batch_norm
 
 
@@ -26,11 +27,9 @@ class Context:
     @classmethod
     def current(cls) -> "Context":
         """Return this process's context: its rank in the process group, and its GPU if it has one."""
-        cuda = torch.cuda.is_available()
-        device = torch.device("cuda", torch.cuda.current_device()) if cuda else torch.device("cpu")
         if not dist.is_initialized():
-            return cls(device=device)
-        return cls(dist.get_rank(), dist.get_world_size(), device)
+            return cls(device=default_device())
+        return cls(dist.get_rank(), dist.get_world_size(), default_device())
 
     @property
     def is_main(self) -> bool:

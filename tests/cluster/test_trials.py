@@ -13,10 +13,10 @@ import torch
 from ray.tune.search import Searcher
 from rich.console import Console
 
+from pipelines.cluster import trial_actor
 from pipelines.cluster.display import Observer, TrialsDisplay
 from pipelines.cluster.retry import MAX_DEATHS, RetryPolicy
 from pipelines.cluster.stop_signal import Interrupted, PreemptionSignal, StopRequest
-from pipelines.cluster.trial_actor import needs_new_process
 from pipelines.cluster.trial_queue import TrialQueue
 from pipelines.stage import profile_stage
 from regproxy.runs.trial import Trial
@@ -154,7 +154,7 @@ def test_coordinator_needs_no_torch() -> None:
     ],
 )
 def test_only_errors_of_the_process_are_retried(error: Exception, expected: bool) -> None:
-    assert needs_new_process(error) == expected
+    assert trial_actor.needs_new_process(error) == expected
 
 
 def test_table_shows_variant_seed_and_node(make_trial: Callable[..., Trial]) -> None:
@@ -204,3 +204,21 @@ def test_interrupted_stage_says_so(capsys: pytest.CaptureFixture) -> None:
 
     assert profile_stage(stage, "", ["smoke"]) == 130
     assert "Run the command again to continue" in capsys.readouterr().err
+
+
+def test_a_node_that_leaves_later_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each report looks at the leaving nodes again, also after a cluster did not answer."""
+    answers = iter([set(), ConnectionError("no answer"), {"other"}, {"here"}])
+
+    def draining() -> set[str]:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(trial_actor, "draining_nodes", draining)
+    monkeypatch.setattr(trial_actor, "location", lambda: {"hosts": ["vm"], "nodes": ["here"]})
+    signal = PreemptionSignal()
+    assert [trial_actor.is_preempted(signal) for _ in range(4)] == [False, False, False, True]
+    signal.received = True
+    assert trial_actor.is_preempted(signal)

@@ -9,6 +9,7 @@ import cv2
 import pytest
 import torch
 from report_records import ROWS
+from smoke_profile import SMOKE_VARIANTS
 
 from regproxy.config.profile import Profile, Table
 from regproxy.config.profile_file import load_profile
@@ -20,8 +21,6 @@ from regproxy.runs.trial import Trial
 # Ray reads these when it is imported, in this process and in the processes that tests start.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-
-SMOKE_VARIANTS = {(variant.data.name, variant.name): variant for variant in load_profile("smoke").variants}
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SMOKE_VARIANTS
 from PIL import Image, ImageOps
+from smoke_profile import SMOKE_VARIANTS
 
 from regproxy.cli.main import main
 from regproxy.config.variant import Variant

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from conftest import SMOKE_VARIANTS
+from smoke_profile import SMOKE_VARIANTS
 
 from regproxy.data.shards import Shards
 from regproxy.eval.metrics import confusion_matrix

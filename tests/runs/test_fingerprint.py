@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import SMOKE_VARIANTS
+from smoke_profile import SMOKE_VARIANTS
 
 from regproxy.config.variant import Variant
 from regproxy.runs import fingerprint

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SMOKE_VARIANTS
 from safetensors.torch import load_file, save_file
+from smoke_profile import SMOKE_VARIANTS
 
 from regproxy.errors import DataError
 from regproxy.model.build import build

@@ -6,6 +6,7 @@ python -m pipelines.ablate <profile> [--accept-source]
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -60,12 +61,13 @@ def train_profile(profile: Profile, *, accept_source: bool) -> int:
     if storage:
         storage.download_finished(trials)
         storage.download_results(profile.name)
+    locate = storage.locate if storage else None
     if accept_source:
-        kept = accept_runs(trials, storage.locate if storage else None)
+        kept = accept_runs(trials, locate)
         print(
             f"kept: {kept.runs} runs, {kept.results} results, {kept.checkpoints} checkpoints of other sources"
         )
-    elif num_acceptable := count_acceptable(trials):
+    elif num_acceptable := count_acceptable(trials, locate):
         print(
             f"{num_acceptable} finished runs were trained by other source code and are trained again; to "
             f"keep them, stop now and run `python -m pipelines.ablate {profile.name} --accept-source`"
@@ -132,16 +134,29 @@ class Display(TrialsDisplay):
         super().__init__(trials, already_finished=finished)
         self.errors: dict[str, str] = {}
         self._mlflow, self._storage = mlflow, storage
+        self._downloads = ThreadPoolExecutor(1)  # trainings wait while the driver is busy
+
+    def __exit__(self, *details: object) -> None:
+        self._downloads.shutdown()
+        super().__exit__(*details)
 
     def ended(self, index: int, error: str | None, traceback: str | None) -> None:
-        trial = self._trials[index]
+        """Download the run if it lies on a storage, in the background, and print how it ended."""
         if self._storage:
-            error = self._storage.download_ended(trial, error)
+            self._downloads.submit(self._download, index, error, traceback)
+        else:
+            self._finish(index, error, traceback)
+
+    def _download(self, index: int, error: str | None, traceback: str | None) -> None:
+        self._finish(index, self._storage.download_ended(self._trials[index], error), traceback)
+
+    def _finish(self, index: int, error: str | None, traceback: str | None) -> None:
+        trial = self._trials[index]
         super().ended(index, error, traceback)
         if error:
             self.errors[trial.name] = error
             if traceback:
-                print(traceback, file=sys.stderr)
+                self.message(None, traceback)
         else:
             self._mlflow.add_run(trial)
 

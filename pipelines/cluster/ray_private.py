@@ -1,7 +1,7 @@
 """The only imports from Ray's private modules, with the reason for each.
 
-- A node that is about to leave the cluster ("draining") is announced by no public call of Ray 2.60, and Ray
-  sends no signal to the tasks on it.
+- A node that is about to leave the cluster ("draining") is announced by no public call of Ray 2.60 outside
+  Ray Train, and Ray sends no signal to the tasks on it.
 - Ray Train runs the training function in a thread, but Python installs signal handlers in the main thread
   only. Only an internal callback runs in a worker's main thread.
 """

@@ -19,7 +19,7 @@ def ray_storage(trial: Trial) -> dict[str, Any]:
         return {"storage_path": str(_local(trial))}
     import pyarrow.fs
 
-    fs, path = _remote(trial).filesystem()
+    fs, path = (_remote_root(trial) / ".ray" / trial.profile).filesystem()
     handler = pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(fs))
     return {"storage_path": path, "storage_filesystem": handler}
 
@@ -27,8 +27,7 @@ def ray_storage(trial: Trial) -> dict[str, Any]:
 def clear_ray_storage(trial: Trial) -> None:
     """Remove Ray's files of an earlier run of the profile."""
     if is_url(trial.run_dir):
-        place = _remote(trial)
-        Storage(place.url.rsplit("/", 1)[0]).remove(trial.profile)
+        (_remote_root(trial) / ".ray").remove(trial.profile)
     else:
         shutil.rmtree(_local(trial), ignore_errors=True)
 
@@ -37,5 +36,5 @@ def _local(trial: Trial) -> Path:
     return Path(".ray").absolute() / trial.profile
 
 
-def _remote(trial: Trial) -> Storage:
-    return Storage(trial.run_dir.rsplit("/", _RUN_DEPTH)[0]) / ".ray" / trial.profile
+def _remote_root(trial: Trial) -> Storage:
+    return Storage(trial.run_dir.rsplit("/", _RUN_DEPTH)[0])

@@ -4,7 +4,7 @@ import contextlib
 import socket
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -16,7 +16,7 @@ from pipelines.cluster.ray_private import draining_nodes
 from pipelines.cluster.stop_signal import PreemptedError, PreemptionSignal
 from regproxy.config.profile import Resources
 from regproxy.data.loader import is_lost_worker
-from regproxy.errors import UserError
+from regproxy.errors import StorageError, UserError
 from regproxy.runs.stored_run import leave_error
 from regproxy.runs.trial import Trial
 from regproxy.train.context import Context
@@ -57,35 +57,36 @@ class TrialActor(tune.Trainable):
     def step(self) -> dict:
         if self.preempted:  # the driver knows it from the last result; this process must not be reused
             raise PreemptedError("saved a checkpoint because this process or its node will end")
-        if self.training is None:
-            cv2.setNumThreads(1)  # trials run in parallel, so each uses one thread
-            self.preemption = PreemptionSignal()
-            self.preemption.install()
-            trial, work = self.work.trials[self.index], self.work
-            leave_error(trial, None)
-            self.training = work.train(trial, Context.current(), git_commit=work.git_commit)
-            return location()
+        trial, work = self.work.trials[self.index], self.work
         try:
+            if self.training is None:
+                cv2.setNumThreads(1)  # trials run in parallel, so each uses one thread
+                self.preemption = PreemptionSignal()
+                self.preemption.install()
+                leave_error(trial, None)
+                self.training = work.train(trial, Context.current(), git_commit=work.git_commit)
+                return location()
             progress = next(self.training)
+            stopped = ray.get(work.coordinator.stopping.remote())
+            self.preempted = not stopped and is_preempted(self.preemption)
+            if stopped or self.preempted:
+                note = close(self.training)
+                progress = replace(progress, notes=(*progress.notes, *([note] if note else [])))
         except StopIteration:
             return self._end(error=None)
         except Exception as error:
             text = traceback.format_exc()
-            leave_error(self.work.trials[self.index], f"on {socket.gethostname()}\n{text}")
-            if needs_new_process(error):
+            leave_error(trial, f"on {socket.gethostname()}\n{text}")
+            if self.preempted or needs_new_process(error):
                 raise
             return self._end(error=describe(error), traceback=None if isinstance(error, UserError) else text)
-        if ray.get(self.work.coordinator.stopping.remote()):
-            self.training.close()
-            return self._end(stopped=True)
-        if is_preempted(self.preemption):
-            self.training.close()
-            self.preempted = True
+        if stopped:
+            return self._end(stopped=True, progress=progress)
         return location() | {"progress": progress, "preempted": self.preempted}
 
     def cleanup(self) -> None:
         if self.training is not None:
-            self.training.close()
+            close(self.training)
 
     def _end(self, **outcome: Any) -> dict:
         self.training = None
@@ -110,6 +111,15 @@ def is_preempted(signal: PreemptionSignal) -> bool:
 def needs_new_process(error: Exception) -> bool:
     """Return whether a training that failed with this error may succeed in a new process."""
     return is_lost_worker(error) or isinstance(error, torch.AcceleratorError)
+
+
+def close(training: Training) -> str | None:
+    """Close a training, which saves a checkpoint; return a message if it could not be uploaded."""
+    try:
+        training.close()
+    except StorageError as error:
+        return str(error)
+    return None
 
 
 def describe(error: Exception) -> str:

@@ -48,8 +48,8 @@ class TrialQueue(Searcher):
 
     @property
     def num_started(self) -> int:
-        """The number of running trials whose processes have reported."""
-        return sum(bool(attempt.nodes) for attempt in self._running.values())
+        """The number of running trials that have started to train."""
+        return sum(attempt.resumed for attempt in self._running.values())
 
     def suggest(self, trial_id: str) -> dict[str, int] | str | None:
         """Return the next trial for Tune to start, None to be asked again, or FINISHED."""
@@ -76,8 +76,7 @@ class TrialQueue(Searcher):
                 self._policy.record_resume(attempt.index, progress.step)
                 if progress.step:
                     self._observer.message(attempt.index, f"resumes from step {progress.step}")
-            for note in progress.notes:
-                self._observer.message(attempt.index, note)
+            self._print_notes(attempt.index, progress)
         self._observer.running(attempt.index, attempt.hosts, progress)
 
     def on_trial_complete(
@@ -86,17 +85,22 @@ class TrialQueue(Searcher):
         """Take the end of an attempt: `error` if the actor died, else its last result."""
         attempt, result = self._running.pop(trial_id), result or {}
         self._observer.running(attempt.index, [], None)
+        self._print_notes(attempt.index, result.get("progress"))
         index, hosts = attempt.index, " ".join(dict.fromkeys(attempt.hosts)) or "its node"
         if attempt.preempted or result.get("preempted"):
             self._waiting.appendleft(index)
-            self._observer.message(index, f"was preempted on {hosts}; it restarts from its checkpoint")
+            self._observer.message(index, f"was preempted on {hosts}; its checkpoint is saved")
         elif error or "died" in result:
             self._policy.record_death(index, attempt.nodes)
             self._last_error[index] = result.get("died", "")
             self._waiting.appendleft(index)
-            self._observer.message(index, f"its processes on {hosts} died; it restarts from its checkpoint")
+            self._observer.message(index, f"its processes on {hosts} died")
         elif not result.get("stopped") and "error" in result:
             self._end(index, result["error"], result.get("traceback"))
+
+    def _print_notes(self, index: int, progress: Progress | None) -> None:
+        for note in progress.notes if progress else ():
+            self._observer.message(index, note)
 
     def _end(self, index: int, error: str | None, traceback: str | None = None) -> None:
         self.num_ended += 1
@@ -138,7 +142,7 @@ class StopOnRequest(tune.Stopper):
             ray.get(self._coordinator.stop.remote())
             self._observer.message(
                 None,
-                f"Stopping: {self._queue.num_started} trials are saving checkpoints. "
+                f"Stopping: trials that are saving checkpoints: {self._queue.num_started}. "
                 "Press Ctrl-C again to exit without saving.",
             )
         return self._queue.num_started == 0 or time.monotonic() > self._deadline

@@ -20,6 +20,7 @@ from pipelines.cluster.trial_actor import TrialActor, Work
 from pipelines.cluster.trial_queue import StopOnRequest, TrialQueue
 from pipelines.cluster.worker_group import WorkerGroupActor
 from regproxy.config.profile import Resources
+from regproxy.errors import UserError
 from regproxy.runs.trial import Trial
 from regproxy.train.progress import Training
 from regproxy.train.remote import train_anywhere
@@ -45,15 +46,15 @@ def run_trials(
     others.
 
     Args:
-        trials: they start in this order.
+        trials: they start roughly in this order.
         resources: of each trial. One worker trains in the Tune actor itself, several in a Ray Train run.
         git_commit: recorded in the run records.
-        observer: is told about the progress and the end of each trial.
+        observer: receives the progress and the end of each trial.
         train: the training that each worker runs.
 
     Raises:
         ConfigError: one trial needs more than this machine has.
-        Interrupted: SIGINT or SIGTERM came, and the running trials have saved checkpoints.
+        Interrupted: SIGINT or SIGTERM came; running trials had a minute to save checkpoints.
     """
     check_fits(resources)
     clear_ray_storage(trials[0])  # trials resume from their own checkpoints
@@ -97,6 +98,8 @@ def alive_nodes() -> set[str]:
 def map_tasks(function: Callable[[Any], Any], items: Iterable[Any], resources: Resources) -> Iterator[Any]:
     """Yield (item, value, error text or None) as tasks end; call inside a `ray_session`.
 
+    The text of a UserError is its message; the text of any other error is its traceback.
+
     Each task takes the CPUs and GPUs of one worker.
 
     Raises:
@@ -114,6 +117,7 @@ def map_tasks(function: Callable[[Any], Any], items: Iterable[Any], resources: R
                 try:
                     yield item, ray.get(done), None
                 except ray.exceptions.RayError as error:
-                    yield item, None, str(getattr(error, "cause", None) or error)
+                    cause = getattr(error, "cause", None)
+                    yield item, None, str(cause if isinstance(cause, UserError) else error)
     if pending:
         raise Interrupted(request.number)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from regproxy.runs.fingerprint import hash_json
 from regproxy.runs.record import read_record
 from regproxy.runs.result import result_parts, result_path
-from regproxy.runs.stored_run import CHECKPOINTS, INDEX, RECORD
+from regproxy.runs.stored_run import CHECKPOINTS, INDEX, RECORD, download_run
 from regproxy.runs.trial import Trial
 from regproxy.storage.json_file import write_json
 from regproxy.storage.remote import Storage, is_url
@@ -46,16 +46,23 @@ def accept_source(trials: Iterable[Trial], stored_copy: Callable[[Trial], Trial]
         copies = [trial, stored_copy(trial)] if stored_copy else [trial]
         folders = [Storage(_url(copy.run_dir)) for copy in copies]
         runs = [_accept_run(folder, trial.fingerprint_parts) for folder in folders]
+        if stored_copy and trial.finished_record() is None:  # this machine may be new
+            download_run(folders[-1], Path(trial.run_dir), trial.fingerprint)
         checkpoints = [_accept_checkpoints(folder, trial.fingerprint_parts) for folder in folders]
         kept = (max(runs), _accept_result(trial), max(checkpoints))
         totals = [total + count for total, count in zip(totals, kept, strict=True)]
     return Accepted(*totals)
 
 
-def count_acceptable(trials: Iterable[Trial]) -> int:
-    """Return how many local runs `accept_source` would keep that would be trained again without it."""
-    records = ((read_record(Path(trial.run_dir) / RECORD), trial.fingerprint_parts) for trial in trials)
-    return sum(_accepted(record, parts) is not None for record, parts in records)
+def count_acceptable(trials: Iterable[Trial], stored_copy: Callable[[Trial], Trial] | None = None) -> int:
+    """Return how many finished runs `accept_source` would keep that would be trained again without it."""
+    count = 0
+    for trial in trials:
+        record = read_record(Path(trial.run_dir) / RECORD)
+        if record is None and stored_copy:
+            record = _load(Storage(stored_copy(trial).run_dir), RECORD)
+        count += _accepted(record, trial.fingerprint_parts) is not None
+    return count
 
 
 def _accept_run(folder: Storage, parts: Mapping[str, Any]) -> int:

@@ -84,9 +84,10 @@ class SharedStorage:
             if error is None:
                 found = download_run(run, directory, trial.fingerprint)
                 return None if found else f"there is no finished run at {run.url}"
-            directory.mkdir(parents=True, exist_ok=True)
-            (directory / "error.log").write_bytes(run.read("error.log") or b"")
-        except StorageError as problem:
+            if log := run.read("error.log"):
+                directory.mkdir(parents=True, exist_ok=True)
+                (directory / "error.log").write_bytes(log)
+        except (StorageError, OSError) as problem:
             return error or str(problem)
         return error
 

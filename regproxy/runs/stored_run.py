@@ -60,15 +60,19 @@ def local_run(trial: Trial) -> Trial:
     return replace(trial, run_dir=str(directory))
 
 
-def leave_error(trial: Trial, text: str | None) -> None:
-    """Write the run's error.log, or remove it if `text` is None."""
+def leave_error(trial: Trial, text: str | None, *, overwrite: bool = True) -> None:
+    """Write the run's error.log, or remove it if `text` is None; `overwrite` replaces an existing file."""
     if is_url(trial.run_dir):
         with contextlib.suppress(StorageError):  # the storage itself may be what failed
             run = Storage(trial.run_dir)
-            run.remove("error.log") if text is None else run.write("error.log", text.encode())
+            if text is None:
+                run.remove("error.log")
+            elif overwrite or run.size("error.log") is None:
+                run.write("error.log", text.encode())
         return
     log = Path(trial.run_dir) / "error.log"
-    log.unlink(missing_ok=True)
-    if text is not None:
+    if text is None:
+        log.unlink(missing_ok=True)
+    elif overwrite or not log.exists():
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text(text)

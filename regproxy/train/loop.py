@@ -13,6 +13,7 @@ from torch import Tensor
 from regproxy.data.loader import micro_batches
 from regproxy.data.order import torch_seed
 from regproxy.data.shards import Shards
+from regproxy.errors import StorageError
 from regproxy.model.build import build
 from regproxy.model.pretrained import load_pretrained, weights_file
 from regproxy.runs.history import History
@@ -45,6 +46,7 @@ def train(
         upload: called by rank 0 with each new checkpoint; returns a message for the user if it failed.
 
     Raises:
+        StorageError: the training was closed and `upload` failed; the local checkpoint is saved.
         NonFiniteLossError: the loss became infinite or NaN; names the step and the learning rate.
         ValueError: the number of workers does not divide the batch.
     """
@@ -143,6 +145,8 @@ def train(
     except GeneratorExit:
         if reported_step > saved_step:
             save(reported_step)
+            if notes:
+                raise StorageError(notes[-1]) from None
         raise
 
     seconds = round(time.monotonic() - started, 3)

@@ -29,7 +29,7 @@ _NUM_KEPT = 2  # the older checkpoint is used if the newest is damaged
 
 
 def train_anywhere(trial: Trial, context: Context, *, git_commit: str | None = None) -> Training:
-    """Train as `regproxy.train.loop.train` does; data, weights and run folder may be local paths or URLs.
+    """Train a trial whose data, weights and run folder are paths or URLs; yield reports, return the record.
 
     Raises:
         StorageError: the storage cannot be read, or the finished run cannot be uploaded.

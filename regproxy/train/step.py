@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from regproxy.config.variant import IGNORE_LABEL, Recipe
 from regproxy.data.loader import Batch, normalise
 from regproxy.data.order import torch_seed
+from regproxy.errors import UserError
 from regproxy.model.regions import crop_counts, region_loss
 from regproxy.runs.trial import Trial
 from regproxy.train.context import Context
@@ -17,7 +18,7 @@ from regproxy.train.loss import upsampled_cross_entropy
 from regproxy.train.optim import learning_rate
 
 
-class NonFiniteLossError(RuntimeError):
+class NonFiniteLossError(UserError):
     """The loss became infinite or NaN; training stops because further steps would be meaningless."""
 
 

@@ -129,6 +129,8 @@ def test_queue_starts_as_many_as_the_cluster_holds_and_none_while_stopping() -> 
     assert queue.suggest("t0") == {"index": 0} and queue.suggest("t1") is None
     assert queue.num_started == 0
     queue.on_trial_result("t0", {"hosts": ["vm"], "nodes": ["a"]})
+    assert queue.num_started == 0
+    queue.on_trial_result("t0", {"hosts": ["vm"], "nodes": ["a"], "progress": Progress(0, 9)})
     assert queue.num_started == 1
     queue.stopping = True
     queue.on_trial_complete("t0", {"stopped": True})

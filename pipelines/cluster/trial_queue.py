@@ -140,11 +140,10 @@ class StopOnRequest(tune.Stopper):
             self._queue.stopping = True
             self._deadline = time.monotonic() + _STOP_TIMEOUT_S
             ray.get(self._coordinator.stop.remote())
-            self._observer.message(
-                None,
-                f"Stopping: trials that are saving checkpoints: {self._queue.num_started}. "
-                "Press Ctrl-C again to exit without saving.",
-            )
+            count = self._queue.num_started
+            trials = "1 trial is" if count == 1 else f"{count} trials are"
+            text = f"Stopping: {trials} saving checkpoints. Press Ctrl-C again to exit without saving."
+            self._observer.message(None, text)
         return self._queue.num_started == 0 or time.monotonic() > self._deadline
 
     def __getstate__(self) -> dict:

@@ -105,9 +105,7 @@ def test_the_setting_must_be_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("REGPROXY_STORAGE", raising=False)
     assert SharedStorage.from_environment() is None
     monkeypatch.setenv("REGPROXY_STORAGE", "/some/folder")
-    with pytest.raises(
-        ConfigError, match=r"REGPROXY_STORAGE is invalid: .* got '/some/folder'"
-    ):
+    with pytest.raises(ConfigError, match=r"REGPROXY_STORAGE is invalid: .* got '/some/folder'"):
         SharedStorage.from_environment()
 
 

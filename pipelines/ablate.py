@@ -64,9 +64,8 @@ def train_profile(profile: Profile, *, accept_source: bool) -> int:
     locate = storage.locate if storage else None
     if accept_source:
         kept = accept_runs(trials, locate)
-        print(
-            f"kept: {kept.runs} runs, {kept.results} results, {kept.checkpoints} checkpoints of other sources"
-        )
+        counts = f"{kept.runs} runs, {kept.results} results and {kept.checkpoints} checkpoints"
+        print(f"kept {counts} that other source code made")
     elif num_acceptable := count_acceptable(trials, locate):
         print(
             f"{num_acceptable} finished runs were trained by other source code and are trained again; to "

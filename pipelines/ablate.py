@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -26,6 +27,7 @@ from regproxy.runs.accept_source import count_acceptable
 from regproxy.runs.shared_storage import SharedStorage
 from regproxy.runs.trial import Trial
 from regproxy.storage.lock import profile_lock
+from regproxy.train.remote import train_anywhere
 
 
 def all_trials(profile: Profile) -> list[Trial]:
@@ -170,7 +172,8 @@ def train_missing(
 
     on_cluster = storage.upload_inputs(missing) if storage else missing
     with ray_session(), Display(missing, finished, mlflow, storage) as display:
-        run_trials(on_cluster, profile.resources, git_commit=git_commit(), observer=display)
+        train = partial(train_anywhere, git_commit=git_commit())
+        run_trials(on_cluster, profile.resources, observer=display, train=train)
     for trial in missing:  # only a record counts, even if Ray reported no error
         if trial.finished_record() is None:
             display.errors.setdefault(trial.name, "it ended without a record")

@@ -83,7 +83,7 @@ def events(scenario: Scenario, trial: Trial, *names: str, rank: int = 0) -> list
 def train_with_faults(scenario: Scenario) -> Callable[..., Training]:
     """Return a `train_anywhere` during which the scenario's faults happen."""
 
-    def train(trial: Trial, context: Context, *, git_commit: str | None) -> Training:
+    def train(trial: Trial, context: Context) -> Training:
         import ray
 
         log = Log(scenario, trial, context.rank)
@@ -95,7 +95,7 @@ def train_with_faults(scenario: Scenario) -> Callable[..., Training]:
         for fault in faults:
             if fault.what == "start":
                 happen(fault, scenario)
-        training = train_anywhere(trial, context, git_commit=git_commit)
+        training = train_anywhere(trial, context)
         try:
             progress = next(training)
             first_step = newest = progress.step
@@ -179,7 +179,6 @@ def main() -> int:
             run_trials(
                 scenario.trials,
                 scenario.resources,
-                git_commit=None,
                 observer=Printer(),
                 train=train_with_faults(scenario),
             )

@@ -13,7 +13,7 @@ class Coordinator:
 
     def __init__(self) -> None:
         self._stopping = False
-        self._reports: dict[int, list[Any]] = {}
+        self._reports: dict[int, list[dict[str, Any]]] = {}
 
     def stop(self) -> None:
         """Ask all trials to save a checkpoint and stop."""
@@ -23,11 +23,10 @@ class Coordinator:
         """Return whether all trials shall stop."""
         return self._stopping
 
-    def put(self, index: int, report: Any) -> bool:
-        """Keep a report of a trial's worker; return whether the trial shall stop."""
+    def put(self, index: int, report: dict[str, Any]) -> None:
+        """Keep a report of a worker of a trial."""
         self._reports.setdefault(index, []).append(report)
-        return self._stopping
 
-    def take(self, index: int) -> list[Any]:
+    def take(self, index: int) -> list[dict[str, Any]]:
         """Return and remove the reports of a trial, in order."""
         return self._reports.pop(index, [])

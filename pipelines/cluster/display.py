@@ -2,7 +2,6 @@
 
 import sys
 import time
-from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
@@ -32,8 +31,7 @@ class TrialsDisplay(Observer):
     """Table of each running trial: step, loss, learning rate, images/s, time left; a context manager."""
 
     def __init__(self, trials: list[Trial], *, already_finished: int, console: Console | None = None) -> None:
-        self._trials = trials
-        self._num_before = already_finished
+        self._trials, self._num_before, self._num_ended = trials, already_finished, 0
         self._console = console or Console(file=sys.stdout)  # bound now, because stdout is redirected later
         self._live = Live(
             console=self._console,
@@ -44,16 +42,14 @@ class TrialsDisplay(Observer):
         )
         self._hosts: dict[int, list[str]] = {}
         self._newest: dict[int, Progress] = {}
-        self._num_ended = 0
-        self._started = self._printed = time.monotonic()
-        self._redrawn = 0.0
+        self._started = self._shown = time.monotonic()
 
     def __enter__(self) -> "TrialsDisplay":
         if self._console.is_terminal:
             self._live.start()
         return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._live.stop()
 
     def running(self, index: int, hosts: list[str], progress: Progress | None) -> None:
@@ -64,16 +60,13 @@ class TrialsDisplay(Observer):
             self._hosts.pop(index, None)
         if progress and progress.loss is not None:
             self._newest[index] = progress
-        now = time.monotonic()
-        if self._console.is_terminal and now - self._redrawn > _REDRAW_INTERVAL_S:
-            self._redrawn = now
-            self._live.update(self._table(), refresh=True)
-        elif not self._console.is_terminal and now - self._printed > _PRINT_INTERVAL_S:
-            self._printed = now
-            for running in sorted(self._hosts):
-                newest = self._newest.get(running)
-                text = describe(newest) if newest else "starting"
-                self._print(f"  {self._trials[running].name} on {self._where(running)}: {text}")
+        on_terminal, now = self._console.is_terminal, time.monotonic()
+        if now - self._shown > (_REDRAW_INTERVAL_S if on_terminal else _PRINT_INTERVAL_S):
+            self._shown = now
+            if on_terminal:
+                self._live.update(self._table(), refresh=True)
+            else:
+                self._print_lines()
 
     def message(self, index: int | None, text: str) -> None:
         """Print a message."""
@@ -84,54 +77,52 @@ class TrialsDisplay(Observer):
         self._num_ended += 1
         self._hosts.pop(index, None)
         count = f"[{self._num_before + self._num_ended}/{self._num_before + len(self._trials)}]"
-        name = self._trials[index].name
+        name, newest = self._trials[index].name, self._newest.get(index)
         if error:
             self._print(f"{count} {name} FAILED: {error}", style="red")
         else:
-            newest = self._newest.get(index)
             loss = f", loss {newest.loss:.4f}" if newest else ""
             self._print(f"{count} {name} trained{loss} ({clock(time.monotonic() - self._started)})")
 
     def _print(self, line: str, style: str | None = None) -> None:
         self._console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
-    def _where(self, index: int) -> str:
-        return " ".join(dict.fromkeys(self._hosts[index]))
+    def _print_lines(self) -> None:
+        for index in sorted(self._hosts):
+            numbers = ", ".join(f"{name} {value}" for name, value in self._numbers(index).items())
+            self._print(f"  {self._trials[index].name} on {self._where(index)}: {numbers or 'starting'}")
 
     def _table(self) -> Table:
         num_done, total = self._num_before + self._num_ended, self._num_before + len(self._trials)
         table = Table(title=f"{num_done} of {total} trials finished, {len(self._hosts)} running")
-        for column in ("data set", "variant"):
-            table.add_column(column)
-        table.add_column("seed", justify="right")
-        table.add_column("node")
-        for column in ("step", "loss", "learning rate", "images/s", "val mIoU", "left"):
-            table.add_column(column, justify="right")
+        for name in ("data set", "variant", "seed", "node", *_COLUMNS):
+            table.add_column(name, justify="right" if name == "seed" or name in _COLUMNS else "left")
         for index in sorted(self._hosts):
-            trial, newest = self._trials[index], self._newest.get(index)
+            trial = self._trials[index]
             name = (trial.variant.data.name, trial.variant.name, str(trial.seed), self._where(index))
-            table.add_row(*name, *(numbers(newest) if newest else ("starting",)))
+            table.add_row(*name, *(self._numbers(index).values() or ("starting",)))
         return table
 
+    def _where(self, index: int) -> str:
+        return " ".join(dict.fromkeys(self._hosts[index]))
 
-def numbers(progress: Progress) -> tuple[str, ...]:
-    """Return the numeric columns of the table: step, loss, learning rate, images/s, val mIoU, time left."""
-    return (
-        f"{progress.step}/{progress.steps}",
-        f"{progress.loss:.4f}",
-        f"{progress.learning_rate:.2e}",
-        f"{progress.images_per_second:.1f}",
-        "" if progress.val_miou is None else f"{100 * progress.val_miou:.2f}",
-        clock(progress.seconds_left),
-    )
+    def _numbers(self, index: int) -> dict[str, str]:
+        """Return the newest values of a trial by column; {} before its first loss."""
+        newest = self._newest.get(index)
+        if not newest:
+            return {}
+        texts = (
+            f"{newest.step}/{newest.steps}",
+            f"{newest.loss:.4f}",
+            f"{newest.learning_rate:.2e}",
+            f"{newest.images_per_second:.1f}",
+            "" if newest.val_miou is None else f"{100 * newest.val_miou:.2f}",
+            clock(newest.seconds_left),
+        )
+        return dict(zip(_COLUMNS, texts, strict=True))
 
 
-def describe(progress: Progress) -> str:
-    """Return a report as one line: step, loss, learning rate, images/s and time left."""
-    return (
-        f"step {progress.step}/{progress.steps}, loss {progress.loss:.4f}, lr {progress.learning_rate:.2e}, "
-        f"{progress.images_per_second:.1f} images/s, {clock(progress.seconds_left)} left"
-    )
+_COLUMNS = ("step", "loss", "learning rate", "images/s", "val mIoU", "left")
 
 
 def clock(seconds: float) -> str:

@@ -15,7 +15,6 @@ def set_ray_environment() -> None:
         "RAY_DEDUP_LOGS_SKIP_REGEX": "State API may be temporarily|Reporting training result",
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-        "RAY_TRAIN_METRICS_ENABLED": "0",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
         "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
         "TUNE_MAX_PENDING_TRIALS_PG": "16",
@@ -23,8 +22,6 @@ def set_ray_environment() -> None:
     if not is_cluster():  # a private Ray: no other user, no preemption, and polling often costs nothing
         variables |= {
             "RAY_AUTH_MODE": "disabled",
-            "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
-            "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
         }
     for name, value in variables.items():
         os.environ.setdefault(name, value)

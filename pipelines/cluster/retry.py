@@ -11,15 +11,17 @@ class RetryPolicy:
     A trial fails after more than MAX_DEATHS deaths without a newer checkpoint in between. A death does not
     count if one of the trial's nodes was lost, and a preempted trial has not died. So a trial survives any
     number of lost spot nodes, but a trial that crashes again and again at the same step ends.
+
+    `alive_nodes` returns Ray's ids of the nodes that are alive.
     """
 
     def __init__(self, alive_nodes: Callable[[], set[str]]) -> None:
-        self._alive_nodes = alive_nodes
+        self.alive_nodes = alive_nodes
         self._deaths: dict[int, list[set[str]]] = {}  # by trial: the nodes of each death
         self._resumed_step: dict[int, int] = {}
 
     def record_death(self, index: int, nodes: set[str]) -> None:
-        """Record that a trial's processes on `nodes` (Ray's node ids) died."""
+        """Record that a trial's processes on `nodes` died."""
         self._deaths.setdefault(index, []).append(nodes)
 
     def record_resume(self, index: int, step: int) -> None:
@@ -32,6 +34,6 @@ class RetryPolicy:
         """Return whether a trial may be started or restarted."""
         deaths = self._deaths.get(index, [])
         if deaths:  # Ray may notice late that a node is lost, so earlier deaths are checked again
-            alive = self._alive_nodes()
+            alive = self.alive_nodes()
             deaths[:] = [nodes for nodes in deaths if nodes <= alive]
         return len(deaths) <= MAX_DEATHS

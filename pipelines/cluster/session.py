@@ -23,7 +23,7 @@ def ray_session() -> Iterator[None]:
     Raises:
         ConfigError: no cluster answers at RAY_ADDRESS.
     """
-    set_ray_environment()
+    set_ray_environment()  # for callers that have imported ray already
     local = {}
     if is_cluster():
         _check_address(os.environ["RAY_ADDRESS"])
@@ -41,14 +41,10 @@ def ray_session() -> Iterator[None]:
     finally:
         # If one of Ray's references is freed while it shuts down, Ray ends the process with status 1. Another
         # thread may trigger the garbage collector at any time, so collect before and not during the shutdown.
-        collecting = gc.isenabled()
         gc.disable()
         gc.collect()
-        try:
-            ray.shutdown()
-        finally:
-            if collecting:
-                gc.enable()
+        ray.shutdown()
+        gc.enable()
 
 
 def _check_address(address: str) -> None:
@@ -74,19 +70,21 @@ def check_fits(resources: Resources) -> None:
     """Raise ConfigError if a trial does not fit on this machine; a cluster may still get more nodes."""
     if is_cluster() or capacity(resources) >= 1:
         return
-    total = ray.cluster_resources()
-    asked = " and ".join(f"{need:g} {kind}s" for kind, need in _needs(resources).items())
-    has = " and ".join(f"{total.get(kind, 0):g} {kind}s" for kind in _needs(resources))
-    raise ConfigError(f"a trial needs {asked} but this machine has {has}; lower workers, cpus or gpus")
+    total, asked = ray.cluster_resources(), needs(resources, resources.workers)
+    has = " and ".join(f"{total.get(kind, 0):g} {kind}s" for kind in asked)
+    wanted = " and ".join(f"{need:g} {kind}s" for kind, need in asked.items())
+    raise ConfigError(f"a trial needs {wanted} but this machine has {has}; lower workers, cpus or gpus")
 
 
 def capacity(resources: Resources) -> int:
     """Return how many trials may run at once; on a cluster one more than fit, so that it asks for nodes."""
     total = ray.cluster_resources()
-    holds = min(int(total.get(kind, 0) // need) for kind, need in _needs(resources).items())
+    asked = needs(resources, resources.workers)
+    holds = min(int(total.get(kind, 0) // need) for kind, need in asked.items())
     return holds + 1 if is_cluster() else holds
 
 
-def _needs(resources: Resources) -> dict[str, float]:
-    needs = {"CPU": resources.workers * resources.cpus, "GPU": resources.workers * resources.gpus}
-    return {kind: need for kind, need in needs.items() if need}
+def needs(resources: Resources, workers: int = 1) -> dict[str, float]:
+    """Return the resources of some workers of a trial under Ray's names; none is zero."""
+    wanted = {"CPU": workers * resources.cpus, "GPU": workers * resources.gpus}
+    return {kind: need for kind, need in wanted.items() if need}

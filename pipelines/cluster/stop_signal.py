@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FrameType
 
 
@@ -19,51 +19,39 @@ class PreemptedError(RuntimeError):
     """The process or node of a training will end; the training has saved a checkpoint."""
 
 
-class StopRequest:
-    """Handler of the driver: it records the first SIGINT or SIGTERM and raises Interrupted on the second."""
+class SignalRecord:
+    """Signal handler that keeps the number of the signal; the second may raise Interrupted."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, second_interrupts: bool = False) -> None:
         self.number: int | None = None
+        self._second_interrupts = second_interrupts
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        if self.number is not None:
+        if self.number is not None and self._second_interrupts:
             raise Interrupted(number)
         self.number = number
 
-    @contextlib.contextmanager
-    def installed(self) -> Iterator[None]:
-        """Handle SIGINT and SIGTERM in this context; do nothing outside the main thread."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.signal(number, self) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+
+@contextlib.contextmanager
+def recorded_signals(*numbers: int, second_interrupts: bool = False) -> Iterator[SignalRecord]:
+    """Record signals in this context instead of ending the process.
+
+    Only the main thread can install a handler. Another thread gets the record that the main thread has
+    installed, or one that stays empty.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        handler = signal.getsignal(numbers[0])
+        yield handler if isinstance(handler, SignalRecord) else SignalRecord()
+        return
+    record = SignalRecord(second_interrupts=second_interrupts)
+    before = {number: signal.signal(number, record) for number in numbers}
+    try:
+        yield record
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-class PreemptionSignal:
-    """Signal handler of a training process; clouds send SIGTERM before they take a spot node away."""
-
-    def __init__(self) -> None:
-        self.received = False
-        self._before: Callable | int | None = None
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        self.received = True
-
-    def install(self) -> None:
-        """Record SIGTERM from now on instead of ending the process; call in the main thread."""
-        self._before = signal.signal(signal.SIGTERM, self)
-
-    def uninstall(self) -> None:
-        """Restore the handler that `install` replaced."""
-        signal.signal(signal.SIGTERM, self._before)
-
-    @classmethod
-    def current(cls) -> "PreemptionSignal":
-        """Return the installed handler of this process, from any thread; a new one if there is none."""
-        handler = signal.getsignal(signal.SIGTERM)
-        return handler if isinstance(handler, cls) else cls()
+def driver_signals() -> contextlib.AbstractContextManager[SignalRecord]:
+    """Record the first Ctrl-C or SIGTERM to the driver; the second one raises Interrupted."""
+    return recorded_signals(signal.SIGINT, signal.SIGTERM, second_interrupts=True)

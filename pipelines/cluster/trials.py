@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -12,16 +13,16 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipelines.cluster.coordinator import Coordinator
 from pipelines.cluster.display import Observer
-from pipelines.cluster.ray_storage import clear_ray_storage, ray_storage
 from pipelines.cluster.retry import RetryPolicy
-from pipelines.cluster.session import capacity, check_fits
-from pipelines.cluster.stop_signal import Interrupted, StopRequest
+from pipelines.cluster.session import capacity, check_fits, needs
+from pipelines.cluster.stop_signal import Interrupted, driver_signals
 from pipelines.cluster.trial_actor import TrialActor, Work
 from pipelines.cluster.trial_queue import StopOnRequest, TrialQueue
 from pipelines.cluster.worker_group import WorkerGroupActor
 from regproxy.config.profile import Resources
 from regproxy.errors import UserError
 from regproxy.runs.trial import Trial
+from regproxy.train.context import Context
 from regproxy.train.progress import Training
 from regproxy.train.remote import train_anywhere
 
@@ -36,9 +37,8 @@ def run_trials(
     trials: list[Trial],
     resources: Resources,
     *,
-    git_commit: str | None,
     observer: Observer,
-    train: Callable[..., Training] = train_anywhere,
+    train: Callable[[Trial, Context], Training] = train_anywhere,
 ) -> None:
     """Train every trial, as many at a time as the cluster holds; call inside a `ray_session`.
 
@@ -48,7 +48,6 @@ def run_trials(
     Args:
         trials: they start roughly in this order.
         resources: of each trial. One worker trains in the Tune actor itself, several in a Ray Train run.
-        git_commit: recorded in the run records.
         observer: receives the progress and the end of each trial.
         train: the training that each worker runs.
 
@@ -57,37 +56,31 @@ def run_trials(
         Interrupted: SIGINT or SIGTERM came; running trials had a minute to save checkpoints.
     """
     check_fits(resources)
-    clear_ray_storage(trials[0])  # trials resume from their own checkpoints
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     coordinator = ray.remote(num_cpus=0)(Coordinator).options(scheduling_strategy=here).remote()
-    single = resources.workers == 1
-    bundle = {"CPU": resources.cpus, "GPU": resources.gpus} if single else _HEAD_ONLY
-    placement = tune.PlacementGroupFactory([{kind: need for kind, need in bundle.items() if need}])
-    work = Work(trials, resources, git_commit, coordinator, train)
-    trainable = tune.with_parameters(TrialActor if single else WorkerGroupActor, work=work)
-    # Tune itself schedules trials of one worker. It does not know the workers of the others, so they are
-    # counted.
-    queue = TrialQueue(
-        len(trials),
-        RetryPolicy(alive_nodes),
-        (lambda: float("inf")) if single else (lambda: capacity(resources)),
-        observer,
-    )
-    request = StopRequest()
-    with request.installed(), contextlib.redirect_stdout(io.StringIO()):  # hides Tune's tables
+    actor, bundle, limit = TrialActor, needs(resources), lambda: float("inf")  # Tune itself schedules these
+    if resources.workers > 1:  # Tune does not know the workers, so they are counted
+        actor, bundle, limit = WorkerGroupActor, _HEAD_ONLY, lambda: capacity(resources)
+    trainable = tune.with_parameters(actor, work=Work(trials, resources, coordinator, train))
+    queue = TrialQueue(len(trials), RetryPolicy(alive_nodes), limit, observer)
+    with (
+        driver_signals() as signals,
+        tempfile.TemporaryDirectory() as ray_files,  # not needed later: trials have their own checkpoints
+        contextlib.redirect_stdout(io.StringIO()),  # hides Tune's tables
+    ):
         tune.Tuner(
-            tune.with_resources(trainable, placement),
+            tune.with_resources(trainable, tune.PlacementGroupFactory([bundle])),
             tune_config=tune.TuneConfig(reuse_actors=True, search_alg=queue, num_samples=-1),
             run_config=tune.RunConfig(
-                **ray_storage(trials[0]),
+                storage_path=ray_files,
                 verbose=0,
-                stop=StopOnRequest(request, queue, coordinator, observer),
+                stop=StopOnRequest(signals, queue, coordinator),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=0),
             ),
         ).fit()
-    if request.number is not None and queue.num_ended < len(trials):
-        raise Interrupted(request.number)
+    if signals.number is not None and queue.num_ended < len(trials):
+        raise Interrupted(signals.number)
 
 
 def alive_nodes() -> set[str]:
@@ -98,9 +91,8 @@ def alive_nodes() -> set[str]:
 def map_tasks(function: Callable[[Any], Any], items: Iterable[Any], resources: Resources) -> Iterator[Any]:
     """Yield (item, value, error text or None) as tasks end; call inside a `ray_session`.
 
-    The text of a UserError is its message; the text of any other error is its traceback.
-
-    Each task takes the CPUs and GPUs of one worker.
+    Each task takes the CPUs and GPUs of one worker. The text of a UserError is its message; the text of any
+    other error is its traceback.
 
     Raises:
         ConfigError: one task needs more than this machine has.
@@ -109,9 +101,8 @@ def map_tasks(function: Callable[[Any], Any], items: Iterable[Any], resources: R
     check_fits(replace(resources, workers=1))
     task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus)(function)
     pending = {task.remote(item): item for item in items}
-    request = StopRequest()
-    with request.installed():
-        while pending and request.number is None:
+    with driver_signals() as signals:
+        while pending and signals.number is None:
             for done in ray.wait(list(pending), num_returns=1, timeout=_SIGNAL_POLL_INTERVAL_S)[0]:
                 item = pending.pop(done)
                 try:
@@ -120,4 +111,4 @@ def map_tasks(function: Callable[[Any], Any], items: Iterable[Any], resources: R
                     cause = getattr(error, "cause", None)
                     yield item, None, str(cause if isinstance(cause, UserError) else error)
     if pending:
-        raise Interrupted(request.number)
+        raise Interrupted(signals.number)

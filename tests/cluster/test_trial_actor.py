@@ -20,7 +20,7 @@ def make_actor(kind: type, trial: Trial, train: Callable[..., Training], reports
     take = SimpleNamespace(remote=lambda index: [reports.pop(0) for _ in range(len(reports))])
     coordinator = SimpleNamespace(take=take, stopping=SimpleNamespace(remote=lambda: False))
     actor = kind.__new__(kind)
-    actor.setup({"index": 0}, work=trial_actor.Work([trial], Resources(), None, coordinator, train))
+    actor.setup({"index": 0}, work=trial_actor.Work([trial], Resources(), coordinator, train))
     return actor
 
 
@@ -56,12 +56,15 @@ def test_every_report_of_a_worker_is_returned_in_order(
     make_trial: Callable[..., Trial], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker_group, "ray", SimpleNamespace(get=lambda value: value))
+    where = [{"hosts": ["vm"], "nodes": [name]} for name in ("a", "b")]
+    steps = [{"progress": Progress(step, 40)} for step in (0, 20)]
+    error = {"done": True, "error": "shard 3 is damaged", "traceback": None}
     reports: list = []
+
+    def run_workers(index: int, work: trial_actor.Work, outcome: dict) -> None:
+        reports.extend([*where, *steps, dict(error)])
+        outcome["died"] = "a worker died"
+
+    monkeypatch.setattr(worker_group, "_run_workers", run_workers)
     actor = make_actor(WorkerGroupActor, make_trial(), lambda: None, reports)
-    actor.thread = SimpleNamespace(is_alive=lambda: False)
-    actor.outcome = {"died": "a worker died"}
-    first = Progress(0, 40, notes=("a checkpoint was removed",))
-    reports += [{"hosts": ["vm"], "nodes": ["a"]}, first, Progress(20, 40), {"error": "shard 3 is damaged"}]
-    results = [actor.step() for _ in range(5)]
-    assert [result.get("progress") for result in results] == [None, first, Progress(20, 40), None, None]
-    assert results[-1] == {"hosts": ["vm"], "nodes": ["a"], "done": True, "error": "shard 3 is damaged"}
+    assert [actor.step() for _ in range(5)] == [*where, *steps, error]

@@ -7,6 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,10 +19,11 @@ from rich.console import Console
 from pipelines.cluster import trial_actor
 from pipelines.cluster.display import Observer, TrialsDisplay
 from pipelines.cluster.retry import MAX_DEATHS, RetryPolicy
-from pipelines.cluster.stop_signal import Interrupted, PreemptionSignal, StopRequest
+from pipelines.cluster.stop_signal import Interrupted, SignalRecord, driver_signals, recorded_signals
 from pipelines.cluster.trial_queue import TrialQueue
 from pipelines.stage import profile_stage
 from regproxy.runs.trial import Trial
+from regproxy.train.context import Context
 from regproxy.train.progress import Progress
 
 PROGRESS = Progress(40, 80, 1.25, 6.0e-5, 12.5, 75.0, val_miou=0.345)
@@ -132,10 +136,21 @@ def test_queue_starts_as_many_as_the_cluster_holds_and_none_while_stopping() -> 
     assert queue.num_started == 0
     queue.on_trial_result("t0", {"hosts": ["vm"], "nodes": ["a"], "progress": Progress(0, 9)})
     assert queue.num_started == 1
-    queue.stopping = True
+    queue.stop()
     queue.on_trial_complete("t0", {"stopped": True})
     assert queue.num_started == 0
     assert queue.suggest("t1") == Searcher.FINISHED
+    assert recorder.ends == []
+
+
+def test_a_lost_node_costs_nothing_before_the_first_report() -> None:
+    recorder, alive = Recorder(), {"a", "b"}
+    queue = TrialQueue(1, RetryPolicy(lambda: set(alive)), lambda: 9, recorder)
+    for attempt in range(20):
+        alive.add(f"{attempt}")
+        assert queue.suggest(f"t{attempt}") == {"index": 0}
+        alive.discard(f"{attempt}")
+        queue.on_trial_complete(f"t{attempt}", error=True)
     assert recorder.ends == []
 
 
@@ -155,8 +170,13 @@ def test_coordinator_needs_no_torch() -> None:
         (ValueError("no such file"), False),
     ],
 )
-def test_only_errors_of_the_process_are_retried(error: Exception, expected: bool) -> None:
-    assert trial_actor.needs_new_process(error) == expected
+def test_only_errors_of_the_process_are_retried(
+    make_trial: Callable[..., Trial], error: Exception, expected: bool
+) -> None:
+    with pytest.raises(type(error)) if expected else nullcontext():
+        report = trial_actor.report_error(error, make_trial(), Context())
+        assert report["error"] == f"{type(error).__name__}: {error}"
+    assert Path(make_trial().run_dir, "error.log").exists()
 
 
 def test_table_shows_variant_seed_and_node(make_trial: Callable[..., Trial]) -> None:
@@ -180,22 +200,21 @@ def test_table_shows_variant_seed_and_node(make_trial: Callable[..., Trial]) -> 
 
 def test_sigterm_is_recorded_while_the_handler_is_installed() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    handler = PreemptionSignal()
-    handler.install()
-    assert PreemptionSignal.current() is handler
-    assert not handler.received
-    os.kill(os.getpid(), signal.SIGTERM)
-    assert handler.received
-    handler.uninstall()
+    with recorded_signals(signal.SIGTERM) as record, ThreadPoolExecutor(1) as pool:
+        assert pool.submit(recorded_signals(signal.SIGTERM).__enter__).result() is record
+        assert record.number is None
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert record.number == signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) is before
-    assert PreemptionSignal.current() is not handler
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(recorded_signals(signal.SIGTERM).__enter__).result() is not record
 
 
 def test_first_interrupt_is_recorded_and_the_second_raises() -> None:
-    request = StopRequest()
-    with request.installed():
+    with driver_signals() as signals:
         os.kill(os.getpid(), signal.SIGINT)
-        assert request.number == signal.SIGINT
+        assert signals.number == signal.SIGINT
         with pytest.raises(Interrupted):
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -220,7 +239,8 @@ def test_a_node_that_leaves_later_is_noticed(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(trial_actor, "draining_nodes", draining)
     monkeypatch.setattr(trial_actor, "location", lambda: {"hosts": ["vm"], "nodes": ["here"]})
-    signal = PreemptionSignal()
-    assert [trial_actor.is_preempted(signal) for _ in range(4)] == [False, False, False, True]
-    signal.received = True
-    assert trial_actor.is_preempted(signal)
+    record = SignalRecord()
+    assert [trial_actor.is_preempted(record) for _ in range(4)] == [False, False, False, True]
+    monkeypatch.setattr(trial_actor, "draining_nodes", set)
+    record(signal.SIGTERM, None)
+    assert trial_actor.is_preempted(record)

@@ -205,7 +205,6 @@ def test_two_workers_train_like_one(make_trial, monkeypatch: pytest.MonkeyPatch,
             run_trials(
                 [trials[workers]],
                 Resources(workers=workers),
-                git_commit=None,
                 observer=Ends(ends),
             )
     assert ends == [(0, None), (0, None)]

@@ -23,15 +23,14 @@ with profile_lock("demo", Path(sys.argv[1])):
 STAGE = """
 import time
 from pipelines.stage import profile_stage
-from pipelines.cluster.stop_signal import Interrupted, StopRequest
+from pipelines.cluster.stop_signal import Interrupted, driver_signals
 
 def stage(profile):
-    request = StopRequest()
-    with request.installed():
+    with driver_signals() as signals:
         print("begun", flush=True)
-        while request.number is None:
+        while signals.number is None:
             time.sleep(0.01)
-    raise Interrupted(request.number)
+    raise Interrupted(signals.number)
 
 raise SystemExit(profile_stage(stage, "", ["smoke"]))
 """

@@ -88,8 +88,9 @@ def training_reports(index: int, work: Work, context: Context) -> Iterator[Repor
         except Exception as error:
             yield report_error(error, trial, context)
             return
-        finally:
+        except GeneratorExit:
             close(training)
+            raise
         if preempted:
             raise PreemptedError("saved a checkpoint because this process or its node will end")
         if not stopped:

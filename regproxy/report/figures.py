@@ -17,16 +17,18 @@ from regproxy.report.layout import row_label
 from regproxy.runs.history import read_history
 
 
-def training_curves(scores: Scores, data: DataConfig, path: Path) -> bool:
-    """Draw the curves of every variant on a data set, the median seed in bold.
+def training_curves(scores: Scores, data: DataConfig, *, out: Path) -> list[Path]:
+    """Draw the curves of every variant on a data set, the median seed in bold; return the files.
 
-    Return whether there was a curve to draw; if not, no file is written.
+    The file is `curves-<data set>.png` in the existing folder `out`; none if there is no curve to draw.
     """
     scored = [score for (_, name), score in scores.items() if name == data.name and score.trials]
     loss, miou = _curves(scored, "loss", 1.0), _curves(scored, "val_miou", 100.0)
-    if loss:
-        draw_curves(f"Training on {data.name}", loss, miou, path)
-    return bool(loss)
+    if not loss:
+        return []
+    path = out / f"curves-{data.name}.png"
+    draw_curves(f"Training on {data.name}", loss, miou, path)
+    return [path]
 
 
 def predictions(
@@ -57,32 +59,28 @@ def predictions(
     from regproxy.model.device import default_device
     from regproxy.runs.saved_model import load_model
 
-    shards = Shards(data_dir, "val")
-    records = [shards.read(index) for index in spread(len(shards), profile.pictures.num_images)]
-    samples = [decode(record.image, record.label) for record in records]
-    colours = palette(data)
-    panels = [
-        [Panel("image", image), Panel("label", paint_label(label, colours))] for image, label in samples
-    ]
-    present = [set(np.unique(label)) for _, label in samples]  # values for the legend of each picture
-    for score in shown:
-        model = load_model(score.trials[score.median_seed].run_dir, default_device())
-        evaluation, recipe = score.variant.evaluation, score.variant.recipe
-        for (image, label), row, classes in zip(samples, panels, present, strict=True):
-            prediction = predict(
-                model, image, evaluation=evaluation, mean=recipe.image_mean, std=recipe.image_std
-            )
+    shards, colours, device, paths = Shards(data_dir, "val"), palette(data), default_device(), []
+    models = [load_model(score.trials[score.median_seed].run_dir, device) for score in shown]
+    for number, index in enumerate(spread(len(shards), profile.pictures.num_images), start=1):
+        record = shards.read(index)
+        image, label = decode(record.image, record.label)
+        titles, label_maps = ["label"], [label]
+        for score, model in zip(shown, models, strict=True):
+            evaluation, recipe = score.variant.evaluation, score.variant.recipe
+            statistics = {"mean": recipe.image_mean, "std": recipe.image_std}
+            prediction = predict(model, image, evaluation=evaluation, **statistics)
             matrix = confusion_matrix(
                 prediction, label, num_classes=data.num_classes, ignore_label=IGNORE_LABEL
             )
-            miou = 100 * mean_iou(matrix)
-            title = f"{row_label(profile, score.variant.name)} (mIoU {miou:.1f})"
-            row.append(Panel(title, paint_label(prediction, colours)))
-            classes |= set(np.unique(prediction))
-    paths = [out / f"{data.name}-{number}.png" for number in range(1, len(panels) + 1)]
-    for path, row, classes in zip(paths, panels, present, strict=True):
-        legend = [(data.classes[k], colours[k]) for k in sorted(classes - {IGNORE_LABEL})]
-        draw_panels(row, legend + [("void", None)] * (IGNORE_LABEL in classes), path)
+            titles.append(f"{row_label(profile, score.variant.name)} (mIoU {100 * mean_iou(matrix):.1f})")
+            label_maps.append(prediction)
+        panels = [Panel("image", image)]
+        panels += map(Panel, titles, [paint_label(label_map, colours) for label_map in label_maps])
+        present = np.unique(label_maps)
+        legend = [(data.classes[k], colours[k]) for k in present if k != IGNORE_LABEL]
+        legend += [("void", None)] * (IGNORE_LABEL in present)
+        paths.append(out / f"{data.name}-{number}.png")
+        draw_panels(panels, legend, paths[-1])
     return paths
 
 

@@ -15,7 +15,6 @@ from regproxy.runs.record import RECORD_FORMAT
 
 _RESULT_KEYS = ("run_fingerprint", "miou", "num_images")
 _RUN_KEYS = ("fingerprint", "variant", "steps", "workers", "data_manifest", "git_commit")
-_COMPLEXITY_KEYS = ("params", "gflops_paper", "gmacs")
 
 Metric = Literal["miou", "multi_scale_miou", "region_entropy"]
 
@@ -111,11 +110,9 @@ def read_complexity(path: Path) -> dict[str, dict[str, Any]]:
     if not isinstance(variants, dict):
         raise _damaged(path, "expected a mapping under `variants`")
     for name, variant in variants.items():
-        for key in _COMPLEXITY_KEYS:
+        for key in ("params", "gflops_paper", "gmacs"):
             value = variant.get(key) if isinstance(variant, dict) else None
-            if not _is_number(value) or value < 0:
-                problem = f"{key} of variant {name}: expected a number of at least 0; got {value!r}"
-                raise _damaged(path, problem)
+            _check_number(path, f"{key} of variant {name}", value)
     return variants
 
 
@@ -147,12 +144,10 @@ def _metrics(result: Mapping[str, Any], path: Path) -> dict[Metric, float]:
     }
     metrics = {}
     for metric, value in stored.items():
-        if value is None and metric != "miou":
-            continue
-        limit, allowed = (math.inf, "at least 0") if metric == "region_entropy" else (1, "in 0..1")
-        if not _is_number(value) or not 0 <= value <= limit:
-            raise _damaged(path, f"{metric}: expected a number {allowed}; got {value!r}")
-        metrics[metric] = value if metric == "region_entropy" else 100 * value
+        if value is not None or metric == "miou":
+            is_share = metric != "region_entropy"
+            _check_number(path, metric, value, high=1 if is_share else math.inf)
+            metrics[metric] = 100 * value if is_share else value
     return metrics
 
 
@@ -165,8 +160,11 @@ def _is_current(result: Mapping[str, Any], run: Mapping[str, Any], variant: Vari
     return run["fingerprint"] == result["run_fingerprint"] and trained.fingerprint() == variant.fingerprint()
 
 
-def _is_number(value: object) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+def _check_number(path: Path, name: str, value: object, high: float = math.inf) -> None:
+    """Raise DataError unless a value of the file `path` is a finite number in 0..`high`."""
+    if type(value) not in (int, float) or not math.isfinite(value) or not 0 <= value <= high:
+        allowed = "at least 0" if high == math.inf else f"in 0..{high}"
+        raise _damaged(path, f"{name}: expected a number {allowed}; got {value!r}")
 
 
 def _damaged(path: Path, reason: str) -> DataError:

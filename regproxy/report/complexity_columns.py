@@ -49,32 +49,27 @@ def complexity_columns(table: Table, complexity: Complexity) -> tuple[list[Colum
             columns.append(Column("printed", printed))
     mismatches = [
         f"{label_text(row.label)}, {header.removesuffix(' (M)')}: {cost.as_printed}"
-        for row, *row_quantities in zip(table.rows, *costs.values(), strict=True)
-        for header, cost in zip(_HEADERS.values(), row_quantities, strict=True)
+        for row, *row_of_costs in zip(table.rows, *costs.values(), strict=True)
+        for header, cost in zip(_HEADERS.values(), row_of_costs, strict=True)
         if not cost.agrees
     ]
-    if not mismatches:
-        return columns, []
     note = f"† The printed value does not follow from our totals, which give: {'; '.join(mismatches)}."
-    return columns, [note]
+    return columns, [note] if mismatches else []
 
 
 def row_costs(table: Table, quantity: str, complexity: Complexity) -> list[Cost]:
-    """Return one quantity of every row; an increment is relative to the last row with a printed total.
-
-    `quantity` is "params", "gflops" or "gmacs".
-    """
+    """Return params, gflops or gmacs of all rows; increments are relative to the last row with a total."""
     costs, base = [], None
     for row in table.rows:
         total = _total(row, quantity, complexity)
+        rounded = None if total is None else total.quantize(Decimal("0.1"), ROUND_HALF_UP)
         printed = getattr(row, quantity, None)  # the paper prints no GMACs
-        increment = printed is not None and printed.startswith("+")
+        increment = bool(printed) and printed.startswith("+")
         if printed and not increment:
-            base = total
+            base = rounded
         as_printed = None
-        if printed and total is not None and base is not None:
-            ours = _one_decimal(total)
-            as_printed = f"{ours - _one_decimal(base):+}" if increment else str(ours)
+        if printed and None not in (rounded, base):
+            as_printed = f"{rounded - base:+}" if increment else str(rounded)
         costs.append(Cost(total, printed, as_printed))
     return costs
 
@@ -86,10 +81,6 @@ def _total(row: Row, quantity: str, complexity: Complexity) -> Decimal | None:
     # str() gives the decimal number of the record; Decimal(float) would give the nearest binary number.
     count = Decimal(str(counts["gflops_paper" if quantity == "gflops" else quantity]))
     return (count / (10**6 if quantity == "params" else 1)).quantize(Decimal("0.01"), ROUND_HALF_UP)
-
-
-def _one_decimal(total: Decimal) -> Decimal:
-    return total.quantize(Decimal("0.1"), ROUND_HALF_UP)
 
 
 def _our_text(cost: Cost) -> str:

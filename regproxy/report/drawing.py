@@ -36,11 +36,10 @@ def paint_label(label: np.ndarray, colours: np.ndarray) -> np.ndarray:
     """Return a label map (H, W) in the colours (K, 3) of its classes, uint8 (H, W, 3); void is hatched."""
     table = np.zeros((256, 3), np.uint8)
     table[: len(colours)] = colours
-    pixels = table[label]
     rows, columns = np.indices(label.shape)
     stripe = max(max(label.shape) // 96, 1)
     hatch = np.where((rows + columns) // stripe % 4 == 0, 110, 45).astype(np.uint8)
-    return np.where((label == IGNORE_LABEL)[..., None], hatch[..., None], pixels)
+    return np.where((label == IGNORE_LABEL)[..., None], hatch[..., None], table[label])
 
 
 def draw_panels(panels: Sequence[Panel], legend: Sequence[tuple[str, np.ndarray | None]], path: Path) -> None:
@@ -62,14 +61,12 @@ def draw_panels(panels: Sequence[Panel], legend: Sequence[tuple[str, np.ndarray 
     legend_rows = -(-len(legend) // max(round(columns * panel_width / 1.6), 1))
     total_height = rows * (panel_height + 0.34) + 0.12 + 0.2 * legend_rows
     figure = Figure(figsize=(columns * panel_width, total_height), **_FIGURE)
+    height_share = panel_height / total_height
     title_size = min(11.0, 110 * panel_width / max(len(panel.title) for panel in panels))
     for index, panel in enumerate(panels):
         row, column = divmod(index, columns)
-        top = 1 - (row * (panel_height + 0.34) + 0.3) / total_height
-        height_share = panel_height / total_height
-        axes = figure.add_axes(
-            ((column + 0.012) / columns, top - height_share, 0.976 / columns, height_share)
-        )
+        bottom = 1 - (row * (panel_height + 0.34) + 0.3) / total_height - height_share
+        axes = figure.add_axes(((column + 0.012) / columns, bottom, 0.976 / columns, height_share))
         axes.imshow(panel.pixels, interpolation="nearest" if width < 600 else "auto")
         axes.set_title(panel.title, fontsize=title_size, color=_INK, pad=4)
         axes.set_axis_off()
@@ -86,12 +83,11 @@ def draw_panels(panels: Sequence[Panel], legend: Sequence[tuple[str, np.ndarray 
 
 
 def draw_curves(title: str, loss: Sequence[Curve], miou: Sequence[Curve], path: Path) -> None:
-    """Write a PNG with loss and validation mIoU (percent) against the step; a metric may have no curves."""
+    """Write a PNG with loss and validation mIoU (percent) against the step; one of the two may be empty."""
     from matplotlib.figure import Figure
 
     shown = [(name, curves) for name, curves in (("loss", loss), ("val mIoU, %", miou)) if curves]
-    longest = max((len(curve.label) for _, curves in shown for curve in curves), default=0)
-    count = max((len(curves) for _, curves in shown), default=0)
+    longest, count = max(len(curve.label) for curve in (*loss, *miou)), max(len(loss), len(miou))
     size = (4.6 * len(shown) + 0.5 + 0.085 * longest, max(3.4, 0.5 + 0.2 * count))
     figure = Figure(figsize=size, layout="constrained", **_FIGURE)
     figure.suptitle(title, fontsize=12, color=_INK)
@@ -108,8 +104,7 @@ def draw_curves(title: str, loss: Sequence[Curve], miou: Sequence[Curve], path: 
         axes.grid(color=_FAINT, linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
         axes.margins(x=0.02)
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center", fontsize=9, frameon=False)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right center", fontsize=9, frameon=False)
     figure.savefig(path, **_PNG)
 
 

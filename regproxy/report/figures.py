@@ -24,11 +24,10 @@ def training_curves(scores: Scores, data: DataConfig, *, out: Path) -> list[Path
     """
     scored = [score for (_, name), score in scores.items() if name == data.name and score.trials]
     loss, miou = _curves(scored, "loss", 1.0), _curves(scored, "val_miou", 100.0)
-    if not loss:
-        return []
     path = out / f"curves-{data.name}.png"
-    draw_curves(f"Training on {data.name}", loss, miou, path)
-    return [path]
+    if loss:
+        draw_curves(f"Training on {data.name}", loss, miou, path)
+    return [path] if loss else []
 
 
 def predictions(
@@ -64,18 +63,15 @@ def predictions(
     for number, index in enumerate(spread(len(shards), profile.pictures.num_images), start=1):
         record = shards.read(index)
         image, label = decode(record.image, record.label)
-        titles, label_maps = ["label"], [label]
+        panels, label_maps = [Panel("image", image), Panel("label", paint_label(label, colours))], [label]
         for score, model in zip(shown, models, strict=True):
             evaluation, recipe = score.variant.evaluation, score.variant.recipe
             statistics = {"mean": recipe.image_mean, "std": recipe.image_std}
             prediction = predict(model, image, evaluation=evaluation, **statistics)
-            matrix = confusion_matrix(
-                prediction, label, num_classes=data.num_classes, ignore_label=IGNORE_LABEL
-            )
-            titles.append(f"{row_label(profile, score.variant.name)} (mIoU {100 * mean_iou(matrix):.1f})")
+            counts = confusion_matrix(prediction, label, num_classes=len(colours), ignore_label=IGNORE_LABEL)
+            title = f"{row_label(profile, score.variant.name)} (mIoU {100 * mean_iou(counts):.1f})"
+            panels.append(Panel(title, paint_label(prediction, colours)))
             label_maps.append(prediction)
-        panels = [Panel("image", image)]
-        panels += map(Panel, titles, [paint_label(label_map, colours) for label_map in label_maps])
         present = np.unique(label_maps)
         legend = [(data.classes[k], colours[k]) for k in present if k != IGNORE_LABEL]
         legend += [("void", None)] * (IGNORE_LABEL in present)
@@ -93,14 +89,10 @@ def spread(length: int, count: int) -> list[int]:
 def _curves(scores: Sequence[Score], key: str, factor: float) -> list[Curve]:
     curves = []
     for score in scores:
-        runs = {
-            seed: [
-                (entry["step"], factor * entry[key])
-                for entry in read_history(trial.run_dir / "metrics.jsonl")
-                if key in entry
-            ]
-            for seed, trial in score.trials.items()
-        }
+        runs = {}
+        for seed, trial in score.trials.items():
+            history = read_history(trial.run_dir / "metrics.jsonl")
+            runs[seed] = [(entry["step"], factor * entry[key]) for entry in history if key in entry]
         points = runs.pop(score.median_seed)
         if points:
             curves.append(Curve(score.variant.name, points, tuple(runs.values())))

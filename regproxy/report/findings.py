@@ -16,7 +16,7 @@ def trends(profile: Profile, scores: Scores) -> Section | None:
     if not profile.trends:
         return None
     answers: dict[str, list[str]] = {data.name: [] for data in profile.datasets}
-    confirmed, refuted = 0, []
+    total, refuted = 0, []
     for trend in profile.trends:
         for dataset, texts in answers.items():
             pair = (scores.get((variant, dataset)) for variant in (trend.better, trend.than))
@@ -26,35 +26,29 @@ def trends(profile: Profile, scores: Scores) -> Section | None:
                 continue
             # Rounded medians give the difference of the numbers in the tables.
             difference = round(round(better, 2) - round(worse, 2), 2)
-            if difference > 0:
-                confirmed += 1
-            else:
-                refuted.append(f"{trend.claim}, on {dataset}")
             texts.append(f"{'yes' if difference > 0 else 'no'} ({signed(difference)})")
-    total = confirmed + len(refuted)
+            total += 1
+            if difference <= 0:
+                refuted.append(f"{trend.claim}, on {dataset}")
     exceptions = f" Exceptions: {'; '.join(refuted)}." if refuted else ""
-    summary = f"{confirmed} of {total} comparisons agree with the paper.{exceptions}"
-    columns = [Column("claim", [trend.claim for trend in profile.trends])]
-    columns += [Column(dataset, texts) for dataset, texts in answers.items()]
+    summary = f"{total - len(refuted)} of {total} comparisons agree with the paper.{exceptions}"
+    claims = Column("claim", [trend.claim for trend in profile.trends])
     return Section(
         name="trends",
         title="Trends of the paper",
         sentences=(summary if total else "No trend can be checked yet.",),
-        table=TextTable(columns=tuple(columns)),
+        table=TextTable(columns=(claims, *map(Column, answers, answers.values()))),
     )
 
 
 def region_entropy(profile: Profile, scores: Scores) -> Section | None:
     """Return the section with the region entropy of every variant that has one; None if no variant has."""
-    measured = list(
-        dict.fromkeys(name for (name, _), score in scores.items() if score.values("region_entropy"))
-    )
+    names = [name for (name, _), score in scores.items() if score.values("region_entropy")]
+    measured = list(dict.fromkeys(names))
     if not measured:
         return None
-    columns = [
-        Column("variant", measured),
-        Column("row", [row_label(profile, name) for name in measured]),
-    ]
+    labels = [row_label(profile, name) for name in measured]
+    columns = [Column("variant", measured), Column("row", labels)]
     for data in profile.datasets:
         found = (scores.get((name, data.name)) for name in measured)
         columns.append(Column(data.name, [score_text(score, "region_entropy", 3) for score in found]))

@@ -33,13 +33,14 @@ def table_section(profile: Profile, table: Table, scores: Scores, complexity: Co
         columns += added
     for data in profile.datasets:
         columns += _score_columns(table, data, scores, first=data is profile.datasets[0])
-    any_bold = any(any(column.bold) for column in columns)
+    if any(any(column.bold) for column in columns):
+        notes = [*notes, _BOLD]
     groups = [row.group for row in table.rows]
     text_table = TextTable(
         columns=tuple(columns),
         labels=len(table.columns),
         breaks=tuple(line for line in range(1, len(groups)) if groups[line] != groups[line - 1]),
-        notes=(*notes, _BOLD) if any_bold else tuple(notes),
+        notes=tuple(notes),
     )
     sentences = (_MULTI_SCALE,) if table.metric == "multi_scale_miou" else ()
     return Section(name=table.name, title=table.title, sentences=sentences, table=text_table)
@@ -52,15 +53,13 @@ def best_two(values: Sequence[float | None], groups: Sequence[str]) -> list[bool
     the group "" are not compared. None is no value. Values are compared as printed, with two decimals.
     """
     rounded = [None if value is None else round(value, 2) for value in values]
-    members: dict[str, list[float]] = {}
-    for value, group in zip(rounded, groups, strict=True):
-        if value is not None and group:
-            members.setdefault(group, []).append(value)
-    second = {group: sorted(found)[-2] for group, found in members.items() if len(found) >= 3}
-    return [
-        value is not None and group in second and value >= second[group]
-        for value, group in zip(rounded, groups, strict=True)
-    ]
+    pairs = list(zip(rounded, groups, strict=True))
+    best = []
+    for value, group in pairs:
+        members = sorted(other for other, name in pairs if name == group and other is not None)
+        compared = group != "" and value is not None and len(members) >= 3
+        best.append(compared and value >= members[-2])
+    return best
 
 
 def _score_columns(table: Table, data: DataConfig, scores: Scores, *, first: bool) -> list[Column]:

@@ -17,13 +17,9 @@ _COMPLEXITY = (
 
 def opening_sentences(profile: Profile, scores: Scores) -> tuple[str, ...]:
     """Return what the numbers in the tables are, how many trials have no result yet, and the remedy."""
-    if len(profile.seeds) == 1:
-        summary = "The tables show validation mIoU in percent, of a single run (1 seed)."
-    else:
-        summary = (
-            f"The tables show validation mIoU in percent: median (min–max) of {len(profile.seeds)} seeds."
-        )
-    sentences = [f"{summary} Seeds: {', '.join(map(str, profile.seeds))}."]
+    count, seeds = len(profile.seeds), ", ".join(map(str, profile.seeds))
+    summary = ", of a single run (1 seed)" if count == 1 else f": median (min–max) of {count} seeds"
+    sentences = [f"The tables show validation mIoU in percent{summary}. Seeds: {seeds}."]
     if any(table.complexity for table in profile.tables):
         sentences.append(_COMPLEXITY)
     wanted = len(profile.trials())
@@ -40,14 +36,13 @@ def runs_table(profile: Profile, scores: Scores) -> TextTable:
     """Return what was run: one line per data set, with all values that occur in its runs."""
     trials = {data.name: _trials(scores, data.name) for data in profile.datasets}
     wanted = Counter(variant.data.name for variant, _ in profile.trials())
-    columns = [
-        Column("data set", list(trials)),
-        Column("scored runs", [f"{len(scored)} of {wanted[name]}" for name, scored in trials.items()]),
-    ]
+    columns = {
+        "data set": list(trials),
+        "scored runs": [f"{len(scored)} of {wanted[name]}" for name, scored in trials.items()],
+    }
     for name in ("steps", "batch size", "workers", "images evaluated", "data manifest", "commit"):
-        texts = [_listed(_values(scored, name)) or NO_VALUE for scored in trials.values()]
-        columns.append(Column(name, texts))
-    return TextTable(columns=tuple(columns))
+        columns[name] = [_listed(_values(scored, name)) or NO_VALUE for scored in trials.values()]
+    return TextTable(columns=tuple(map(Column, columns, columns.values())))
 
 
 def deviations(profile: Profile, scores: Scores) -> Section | None:

@@ -47,8 +47,7 @@ def draw_figures(profile: Profile, scores: Scores, directory: Path) -> list[Path
     directory.mkdir()
     drawn = []
     for data in profile.datasets:
-        curves = directory / f"curves-{data.name}.png"
-        drawn += [curves] if figures.training_curves(scores, data, curves) else []
+        drawn += figures.training_curves(scores, data, out=directory)
         prepared = Path("data/prepared") / profile.name / data.name
         drawn += figures.predictions(profile, scores, data, data_dir=prepared, out=directory)
     return drawn

@@ -15,26 +15,22 @@ from regproxy.runs.record import RECORD_FORMAT
 
 _RESULT_KEYS = ("run_fingerprint", "miou", "num_images")
 _RUN_KEYS = ("fingerprint", "variant", "steps", "workers", "data_manifest", "git_commit")
-_COMPLEXITY_KEYS = ("params", "gflops_paper", "gmacs")
 
 Metric = Literal["miou", "multi_scale_miou", "region_entropy"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredTrial:
-    """The records of a trial that has been scored.
+    """A trial that has been scored.
 
-    `result` is its result record. `run` is its run record, None if `run_dir` holds none.
+    `metrics` has those that were measured: mIoU of the whole split in percent, entropy in nats. `result` is
+    the result record. `run` is the run record, None if `run_dir` holds none.
     """
 
+    metrics: Mapping[Metric, float]
     result: Mapping[str, Any]
     run: Mapping[str, Any] | None
     run_dir: Path
-
-    def value(self, metric: Metric) -> float | None:
-        """Return mIoU of the whole split in percent, or entropy in nats; None if it was not measured."""
-        value = _stored_value(self.result, metric)
-        return value if value is None or metric == "region_entropy" else 100 * value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +43,7 @@ class Score:
 
     def values(self, metric: Metric = "miou") -> list[float]:
         """Return the metric of every trial that has it, in the order of the seeds."""
-        values = (trial.value(metric) for trial in self.trials.values())
-        return [value for value in values if value is not None]
+        return [trial.metrics[metric] for trial in self.trials.values() if metric in trial.metrics]
 
     def summary(self, metric: Metric = "miou") -> tuple[float, float, float] | None:
         """Return median, minimum and maximum of a metric; None unless every seed has it."""
@@ -65,8 +60,8 @@ class Score:
     @property
     def median_seed(self) -> int | None:
         """Seed of the scored trial with the median mIoU, the lower of two; None if no trial is scored."""
-        ranked = sorted(self.trials, key=lambda seed: (self.trials[seed].value("miou"), seed))
-        return ranked[(len(ranked) - 1) // 2] if ranked else None
+        ranked = [(trial.metrics["miou"], seed) for seed, trial in self.trials.items()]
+        return statistics.median_low(ranked)[1] if ranked else None
 
 
 Scores = Mapping[tuple[str, str], Score]  # (variant, data set) -> score
@@ -92,11 +87,14 @@ def collect(profile: Profile, *, results_dir: Path, runs_dir: Path) -> dict[tupl
         folder = Path(profile.name, variant.data.name, variant.name)
         trials = {}
         for seed in profile.seeds:
-            run_dir = Path(runs_dir, folder, str(seed))
-            result = _load_result(Path(results_dir, folder, f"{seed}.json"))
+            result_file, run_dir = results_dir / folder / f"{seed}.json", runs_dir / folder / str(seed)
+            result = _load_record(result_file, _RESULT_KEYS)
             run = _load_record(run_dir / "run.json", _RUN_KEYS)
-            if result and (run is None or _is_current(result, run, variant)):
-                trials[seed] = ScoredTrial(result=result, run=run, run_dir=run_dir)
+            if result is None:
+                continue
+            metrics = _metrics(result, result_file)
+            if run is None or _is_current(result, run, variant):
+                trials[seed] = ScoredTrial(metrics=metrics, result=result, run=run, run_dir=run_dir)
         scores[variant.name, variant.data.name] = Score(variant=variant, seeds=profile.seeds, trials=trials)
     return scores
 
@@ -112,25 +110,20 @@ def read_complexity(path: Path) -> dict[str, dict[str, Any]]:
     if not isinstance(variants, dict):
         raise _damaged(path, "expected a mapping under `variants`")
     for name, variant in variants.items():
-        for key in _COMPLEXITY_KEYS:
+        for key in ("params", "gflops_paper", "gmacs"):
             value = variant.get(key) if isinstance(variant, dict) else None
-            if not _is_number(value) or value < 0:
-                raise _damaged(
-                    path, f"{key} of variant {name}: expected a number of at least 0; got {value!r}"
-                )
+            _check_number(path, f"{key} of variant {name}", value)
     return variants
 
 
 def _load_record(path: Path, keys: tuple[str, ...]) -> dict[str, Any] | None:
     """Return a JSON record, None if there is no file; raise DataError unless it has all `keys`."""
     try:
-        text = path.read_text(encoding="utf-8")
+        record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except UnicodeDecodeError:
         raise _damaged(path, "expected UTF-8 text") from None
-    try:
-        record = json.loads(text)
     except ValueError:
         raise _damaged(path, "expected JSON") from None
     if not isinstance(record, dict) or record.get("format") != RECORD_FORMAT:
@@ -141,39 +134,37 @@ def _load_record(path: Path, keys: tuple[str, ...]) -> dict[str, Any] | None:
     return record
 
 
-def _load_result(path: Path) -> dict[str, Any] | None:
-    result = _load_record(path, _RESULT_KEYS)
-    if result is None:
-        return None
-    for metric, limit in (("miou", 1.0), ("multi_scale_miou", 1.0), ("region_entropy", math.inf)):
-        value = _stored_value(result, metric)
-        if metric != "miou" and value is None:
-            continue
-        if not _is_number(value) or not 0 <= value <= limit:
-            allowed = "at least 0" if limit == math.inf else "in 0..1"
-            raise _damaged(path, f"{metric}: expected a number {allowed}; got {value!r}")
-    return result
+def _metrics(result: Mapping[str, Any], path: Path) -> dict[Metric, float]:
+    """Return the metrics of a result record; raise DataError for an impossible value or a missing mIoU."""
+    multi_scale = result.get("multi_scale")
+    stored: dict[Metric, Any] = {
+        "miou": result["miou"],
+        "multi_scale_miou": multi_scale.get("miou") if isinstance(multi_scale, dict) else multi_scale,
+        "region_entropy": result.get("region_entropy"),
+    }
+    metrics = {}
+    for metric, value in stored.items():
+        if value is not None or metric == "miou":
+            is_share = metric != "region_entropy"
+            _check_number(path, metric, value, high=1 if is_share else math.inf)
+            metrics[metric] = 100 * value if is_share else value
+    return metrics
 
 
 def _is_current(result: Mapping[str, Any], run: Mapping[str, Any], variant: Variant) -> bool:
     """Return whether a result belongs to this run, and the run to the variant as the profile has it now."""
     try:
         trained = Variant.from_dict(run["variant"])
-    except (ConfigError, TypeError, KeyError, AttributeError):  # a record of an older version
+    except ConfigError:  # a record of an older version
         return False
     return run["fingerprint"] == result["run_fingerprint"] and trained.fingerprint() == variant.fingerprint()
 
 
-def _stored_value(result: Mapping[str, Any], metric: Metric) -> Any:
-    """Return a metric in the unit of the record; None if it is absent, as every metric but mIoU may be."""
-    if metric == "multi_scale_miou":
-        multi_scale = result.get("multi_scale")
-        return multi_scale.get("miou") if isinstance(multi_scale, dict) else multi_scale
-    return result.get(metric)
-
-
-def _is_number(value: object) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+def _check_number(path: Path, name: str, value: object, high: float = math.inf) -> None:
+    """Raise DataError unless a value of the file `path` is a finite number in 0..`high`."""
+    if type(value) not in (int, float) or not math.isfinite(value) or not 0 <= value <= high:
+        allowed = "at least 0" if high == math.inf else f"in 0..{high}"
+        raise _damaged(path, f"{name}: expected a number {allowed}; got {value!r}")
 
 
 def _damaged(path: Path, reason: str) -> DataError:

@@ -7,14 +7,12 @@ not represent the halves exactly.
 
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Literal
 
 from regproxy.config.profile import Row, Table
 from regproxy.report.aggregate import Complexity
-from regproxy.report.layout import NO_VALUE, Column, label_text, text_column
+from regproxy.report.layout import NO_VALUE, Column, label_text
 
-Quantity = Literal["params", "gflops", "gmacs"]
-HEADERS: dict[Quantity, str] = {"params": "params (M)", "gflops": "GFLOPs", "gmacs": "GMACs"}
+_HEADERS = {"params": "params (M)", "gflops": "GFLOPs", "gmacs": "GMACs"}
 
 
 @dataclass(frozen=True)
@@ -42,42 +40,42 @@ def complexity_columns(table: Table, complexity: Complexity) -> tuple[list[Colum
         table: its rows have the variants, and the paper's texts in 10^6 parameters and 10^9 operations.
         complexity: by name of variant: `params`, `gflops_paper` (10^9), `gmacs` (10^9).
     """
-    columns, mismatches = [], []
-    for quantity, header in HEADERS.items():
-        costs = row_costs(table, quantity, complexity)
-        columns.append(text_column(header, [_our_text(cost) for cost in costs]))
-        if any(cost.printed for cost in costs):
-            columns.append(text_column("printed", [_printed_text(cost) for cost in costs]))
-        mismatches += [
-            (index, f"{label_text(row.label)}, {header.removesuffix(' (M)')}: {cost.as_printed}")
-            for index, (row, cost) in enumerate(zip(table.rows, costs, strict=True))
-            if not cost.agrees
-        ]
-    if not mismatches:
-        return columns, []
-    listed = "; ".join(text for _, text in sorted(mismatches, key=lambda mismatch: mismatch[0]))
-    return columns, [f"† The printed value does not follow from our totals, which give: {listed}."]
+    columns = []
+    costs = {quantity: row_costs(table, quantity, complexity) for quantity in _HEADERS}
+    for quantity, header in _HEADERS.items():
+        columns.append(Column(header, [_our_text(cost) for cost in costs[quantity]]))
+        if any(cost.printed for cost in costs[quantity]):
+            printed = [(cost.printed or NO_VALUE) + "†" * (not cost.agrees) for cost in costs[quantity]]
+            columns.append(Column("printed", printed))
+    mismatches = [
+        f"{label_text(row.label)}, {header.removesuffix(' (M)')}: {cost.as_printed}"
+        for row, *row_of_costs in zip(table.rows, *costs.values(), strict=True)
+        for header, cost in zip(_HEADERS.values(), row_of_costs, strict=True)
+        if not cost.agrees
+    ]
+    note = f"† The printed value does not follow from our totals, which give: {'; '.join(mismatches)}."
+    return columns, [note] if mismatches else []
 
 
-def row_costs(table: Table, quantity: Quantity, complexity: Complexity) -> list[Cost]:
-    """Return one quantity of every row; an increment is relative to the last row with a printed total."""
+def row_costs(table: Table, quantity: str, complexity: Complexity) -> list[Cost]:
+    """Return params, gflops or gmacs of all rows; increments are relative to the last row with a total."""
     costs, base = [], None
     for row in table.rows:
         total = _total(row, quantity, complexity)
-        printed = None if quantity == "gmacs" else getattr(row, quantity)
+        rounded = None if total is None else total.quantize(Decimal("0.1"), ROUND_HALF_UP)
+        printed = getattr(row, quantity, None)  # the paper prints no GMACs
+        increment = bool(printed) and printed.startswith("+")
+        if printed and not increment:
+            base = rounded
         as_printed = None
-        if printed is not None and printed.startswith("+"):
-            if total is not None and base is not None:
-                as_printed = f"{_one_decimal(total) - _one_decimal(base):+}"
-        elif printed is not None:
-            base = total
-            as_printed = None if total is None else str(_one_decimal(total))
+        if printed and None not in (rounded, base):
+            as_printed = f"{rounded - base:+}" if increment else str(rounded)
         costs.append(Cost(total, printed, as_printed))
     return costs
 
 
-def _total(row: Row, quantity: Quantity, complexity: Complexity) -> Decimal | None:
-    counts = complexity.get(row.variant) if row.variant else None
+def _total(row: Row, quantity: str, complexity: Complexity) -> Decimal | None:
+    counts = complexity.get(row.variant)
     if counts is None:
         return None
     # str() gives the decimal number of the record; Decimal(float) would give the nearest binary number.
@@ -85,16 +83,8 @@ def _total(row: Row, quantity: Quantity, complexity: Complexity) -> Decimal | No
     return (count / (10**6 if quantity == "params" else 1)).quantize(Decimal("0.01"), ROUND_HALF_UP)
 
 
-def _one_decimal(total: Decimal) -> Decimal:
-    return total.quantize(Decimal("0.1"), ROUND_HALF_UP)
-
-
 def _our_text(cost: Cost) -> str:
     if cost.total is None:
         return NO_VALUE
     increment = cost.printed and cost.printed.startswith("+") and cost.as_printed
     return f"{cost.total} ({increment.replace('-', '−')})" if increment else str(cost.total)
-
-
-def _printed_text(cost: Cost) -> str:
-    return (cost.printed or NO_VALUE) + ("" if cost.agrees else "†")

@@ -28,23 +28,21 @@ def csv_text(profile: Profile, scores: Scores, complexity: Complexity) -> str:
     for table in profile.tables:
         for row in table.rows:
             for data in profile.datasets:
-                score = scores.get((row.variant, data.name)) if row.variant else None
+                score = scores.get((row.variant, data.name))
                 if score or row.needs or data.name in row.published:
-                    scored = _scored_fields(score, table, row.published.get(data.name)) if score else {}
-                    writer.writerow(_declared_fields(table, row, data.name, complexity) | scored)
+                    writer.writerow(_fields(table, row, data.name, score, complexity))
     return text.getvalue()
 
 
-def _declared_fields(table: Table, row: Row, dataset: str, complexity: Complexity) -> dict[str, Any]:
-    """Return the fields that need no score."""
-    counts = complexity.get(row.variant, {}) if row.variant else {}
-    return {
+def _fields(table: Table, row: Row, dataset: str, score: Score | None, costs: Complexity) -> dict[str, Any]:
+    counts, published = costs.get(row.variant, {}), row.published.get(dataset)
+    fields = {
         "table": table.name,
         "row": label_text(row.label),
         "variant": row.variant,
         "dataset": dataset,
         "metric": table.metric,
-        "published": row.published.get(dataset),
+        "published": published,
         "params": counts.get("params"),
         "params_printed": row.params,
         "gflops": counts.get("gflops_paper"),
@@ -52,21 +50,12 @@ def _declared_fields(table: Table, row: Row, dataset: str, complexity: Complexit
         "gmacs": counts.get("gmacs"),
         "needs": row.needs,
     }
-
-
-def _scored_fields(score: Score, table: Table, published: float | None) -> dict[str, Any]:
-    median, low, high = score.summary(table.metric) or (None,) * 3
-    difference = None if None in (median, published) else median - published
-    return {
-        "seeds_found": len(score.values(table.metric)),
-        "seeds_wanted": len(score.seeds),
-        "median": _rounded(median),
-        "min": _rounded(low),
-        "max": _rounded(high),
-        "difference": _rounded(difference),
-        "region_entropy": _rounded(score.median("region_entropy")),
-    }
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4) + 0.0  # turns -0.0 into 0.0
+    if score:
+        fields |= {"seeds_found": len(score.values(table.metric)), "seeds_wanted": len(score.seeds)}
+        median, low, high = score.summary(table.metric) or (None,) * 3
+        difference = None if None in (median, published) else median - published
+        numbers = {"median": median, "min": low, "max": high, "difference": difference}
+        numbers["region_entropy"] = score.median("region_entropy")
+        # Adding 0.0 turns -0.0 into 0.0.
+        fields |= {name: round(value, 4) + 0.0 for name, value in numbers.items() if value is not None}
+    return fields

@@ -12,13 +12,7 @@ from regproxy.report.layout import Document, Section
 from regproxy.report.markdown import markdown
 from regproxy.report.page import page
 from regproxy.report.tables import table_section
-from regproxy.report.what_was_run import deviations, missing_sentence, runs_table, summary_sentence
-from regproxy.storage.atomic import atomic_file
-
-_COMPLEXITY = (
-    "Parameters, GFLOPs and GMACs are those of a row's model for one crop of 512 × 512 pixels and 150 "
-    "classes. GFLOPs are counted as in the paper; GMACs count every operator."
-)
+from regproxy.report.what_was_run import deviations, opening_sentences, runs_table
 
 
 def compose(
@@ -32,10 +26,6 @@ def compose(
         complexity: from `aggregate.read_complexity`.
         figures: paths of pictures relative to the report.
     """
-    seeds = ", ".join(map(str, profile.seeds))
-    complexity_sentence = _COMPLEXITY if any(table.complexity for table in profile.tables) else None
-    summary = f"{summary_sentence(profile)} Seeds: {seeds}."
-    sentences = (summary, complexity_sentence, missing_sentence(scores))
     pictures = Section(name="figures", title="Figures", pictures=tuple(figures)) if figures else None
     sections = (
         deviations(profile, scores),
@@ -47,34 +37,28 @@ def compose(
     return Document(
         name=profile.name,
         title=f"Results of profile {profile.name}",
-        sentences=tuple(text for text in sentences if text),
+        sentences=opening_sentences(profile, scores),
         runs=runs_table(profile, scores),
         sections=tuple(section for section in sections if section),
     )
 
 
 def write_report(
-    profile: Profile,
-    scores: Scores,
-    complexity: Complexity,
-    directory: Path,
-    *,
-    figures: Sequence[str] = (),
+    profile: Profile, scores: Scores, complexity: Complexity, directory: Path, *, figures: Sequence[str] = ()
 ) -> Document:
-    """Write `tables.md`, `tables.csv`, `tables.tex` and `report.html`, each atomically; return the report.
+    """Write `tables.md`, `tables.csv`, `tables.tex` and `report.html`; return the report.
 
     Args:
         profile, scores, complexity, figures: see `compose`.
         directory: an existing folder for the files; paths of figures are relative to it.
     """
     document = compose(profile, scores, complexity, figures)
-    _write(directory / "tables.md", markdown(document))
-    _write(directory / "tables.csv", csv_text(profile, scores, complexity))
-    _write(directory / "tables.tex", latex(document))
-    _write(directory / "report.html", page(document, directory))
+    files = {
+        "tables.md": markdown(document),
+        "tables.csv": csv_text(profile, scores, complexity),
+        "tables.tex": latex(document),
+        "report.html": page(document, directory),
+    }
+    for name, text in files.items():
+        (directory / name).write_text(text, encoding="utf-8")
     return document
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

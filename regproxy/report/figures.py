@@ -17,16 +17,17 @@ from regproxy.report.layout import row_label
 from regproxy.runs.history import read_history
 
 
-def training_curves(scores: Scores, data: DataConfig, path: Path) -> bool:
-    """Draw the curves of every variant on a data set, the median seed in bold.
+def training_curves(scores: Scores, data: DataConfig, *, out: Path) -> list[Path]:
+    """Draw the curves of every variant on a data set, the median seed in bold; return the files.
 
-    Return whether there was a curve to draw; if not, no file is written.
+    The file is `curves-<data set>.png` in the existing folder `out`; none if there is no curve to draw.
     """
     scored = [score for (_, name), score in scores.items() if name == data.name and score.trials]
     loss, miou = _curves(scored, "loss", 1.0), _curves(scored, "val_miou", 100.0)
+    path = out / f"curves-{data.name}.png"
     if loss:
         draw_curves(f"Training on {data.name}", loss, miou, path)
-    return bool(loss)
+    return [path] if loss else []
 
 
 def predictions(
@@ -57,32 +58,25 @@ def predictions(
     from regproxy.model.device import default_device
     from regproxy.runs.saved_model import load_model
 
-    shards = Shards(data_dir, "val")
-    records = [shards.read(index) for index in spread(len(shards), profile.pictures.num_images)]
-    samples = [decode(record.image, record.label) for record in records]
-    colours = palette(data)
-    panels = [
-        [Panel("image", image), Panel("label", paint_label(label, colours))] for image, label in samples
-    ]
-    present = [set(np.unique(label)) for _, label in samples]  # values for the legend of each picture
-    for score in shown:
-        model = load_model(score.trials[score.median_seed].run_dir, default_device())
-        evaluation, recipe = score.variant.evaluation, score.variant.recipe
-        for (image, label), row, classes in zip(samples, panels, present, strict=True):
-            prediction = predict(
-                model, image, evaluation=evaluation, mean=recipe.image_mean, std=recipe.image_std
-            )
-            matrix = confusion_matrix(
-                prediction, label, num_classes=data.num_classes, ignore_label=IGNORE_LABEL
-            )
-            miou = 100 * mean_iou(matrix)
-            title = f"{row_label(profile, score.variant.name)} (mIoU {miou:.1f})"
-            row.append(Panel(title, paint_label(prediction, colours)))
-            classes |= set(np.unique(prediction))
-    paths = [out / f"{data.name}-{number}.png" for number in range(1, len(panels) + 1)]
-    for path, row, classes in zip(paths, panels, present, strict=True):
-        legend = [(data.classes[k], colours[k]) for k in sorted(classes - {IGNORE_LABEL})]
-        draw_panels(row, legend + [("void", None)] * (IGNORE_LABEL in classes), path)
+    shards, colours, device, paths = Shards(data_dir, "val"), palette(data), default_device(), []
+    models = [load_model(score.trials[score.median_seed].run_dir, device) for score in shown]
+    for number, index in enumerate(spread(len(shards), profile.pictures.num_images), start=1):
+        record = shards.read(index)
+        image, label = decode(record.image, record.label)
+        panels, label_maps = [Panel("image", image), Panel("label", paint_label(label, colours))], [label]
+        for score, model in zip(shown, models, strict=True):
+            evaluation, recipe = score.variant.evaluation, score.variant.recipe
+            statistics = {"mean": recipe.image_mean, "std": recipe.image_std}
+            prediction = predict(model, image, evaluation=evaluation, **statistics)
+            counts = confusion_matrix(prediction, label, num_classes=len(colours), ignore_label=IGNORE_LABEL)
+            title = f"{row_label(profile, score.variant.name)} (mIoU {100 * mean_iou(counts):.1f})"
+            panels.append(Panel(title, paint_label(prediction, colours)))
+            label_maps.append(prediction)
+        present = np.unique(label_maps)
+        legend = [(data.classes[k], colours[k]) for k in present if k != IGNORE_LABEL]
+        legend += [("void", None)] * (IGNORE_LABEL in present)
+        paths.append(out / f"{data.name}-{number}.png")
+        draw_panels(panels, legend, paths[-1])
     return paths
 
 
@@ -95,14 +89,10 @@ def spread(length: int, count: int) -> list[int]:
 def _curves(scores: Sequence[Score], key: str, factor: float) -> list[Curve]:
     curves = []
     for score in scores:
-        runs = {
-            seed: [
-                (entry["step"], factor * entry[key])
-                for entry in read_history(trial.run_dir / "metrics.jsonl")
-                if key in entry
-            ]
-            for seed, trial in score.trials.items()
-        }
+        runs = {}
+        for seed, trial in score.trials.items():
+            history = read_history(trial.run_dir / "metrics.jsonl")
+            runs[seed] = [(entry["step"], factor * entry[key]) for entry in history if key in entry]
         points = runs.pop(score.median_seed)
         if points:
             curves.append(Curve(score.variant.name, points, tuple(runs.values())))

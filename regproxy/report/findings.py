@@ -2,7 +2,7 @@
 
 from regproxy.config.profile import Profile
 from regproxy.report.aggregate import Scores
-from regproxy.report.layout import NO_VALUE, Section, TextTable, row_label, signed, text_column
+from regproxy.report.layout import NO_VALUE, Column, Section, TextTable, row_label, signed
 from regproxy.report.tables import score_text
 
 _ENTROPY = (
@@ -16,7 +16,7 @@ def trends(profile: Profile, scores: Scores) -> Section | None:
     if not profile.trends:
         return None
     answers: dict[str, list[str]] = {data.name: [] for data in profile.datasets}
-    confirmed, refuted = 0, []
+    total, refuted = 0, []
     for trend in profile.trends:
         for dataset, texts in answers.items():
             pair = (scores.get((variant, dataset)) for variant in (trend.better, trend.than))
@@ -26,49 +26,31 @@ def trends(profile: Profile, scores: Scores) -> Section | None:
                 continue
             # Rounded medians give the difference of the numbers in the tables.
             difference = round(round(better, 2) - round(worse, 2), 2)
-            if difference > 0:
-                confirmed += 1
-            else:
-                refuted.append(f"{trend.claim}, on {dataset}")
             texts.append(f"{'yes' if difference > 0 else 'no'} ({signed(difference)})")
-    columns = [text_column("claim", [trend.claim for trend in profile.trends])]
-    columns += [text_column(dataset, texts) for dataset, texts in answers.items()]
+            total += 1
+            if difference <= 0:
+                refuted.append(f"{trend.claim}, on {dataset}")
+    exceptions = f" Exceptions: {'; '.join(refuted)}." if refuted else ""
+    summary = f"{total - len(refuted)} of {total} comparisons agree with the paper.{exceptions}"
+    claims = Column("claim", [trend.claim for trend in profile.trends])
     return Section(
         name="trends",
         title="Trends of the paper",
-        sentences=(_trend_sentence(confirmed, refuted),),
-        table=TextTable(columns=tuple(columns)),
+        sentences=(summary if total else "No trend can be checked yet.",),
+        table=TextTable(columns=(claims, *map(Column, answers, answers.values()))),
     )
-
-
-def _trend_sentence(confirmed: int, refuted: list[str]) -> str:
-    total = confirmed + len(refuted)
-    if not total:
-        return "No trend can be checked yet."
-    exceptions = f" Exceptions: {'; '.join(refuted)}." if refuted else ""
-    return f"{confirmed} of {total} comparisons agree with the paper.{exceptions}"
 
 
 def region_entropy(profile: Profile, scores: Scores) -> Section | None:
     """Return the section with the region entropy of every variant that has one; None if no variant has."""
-    names = list(dict.fromkeys(variant.name for variant in profile.variants))
-    measured = [
-        name
-        for name in names
-        if any(score.values("region_entropy") for (variant, _), score in scores.items() if variant == name)
-    ]
+    names = [name for (name, _), score in scores.items() if score.values("region_entropy")]
+    measured = list(dict.fromkeys(names))
     if not measured:
         return None
-    columns = [
-        text_column("variant", measured),
-        text_column("row", [row_label(profile, name) for name in measured]),
-        *(
-            text_column(
-                data.name,
-                [score_text(scores.get((name, data.name)), "region_entropy", 3) for name in measured],
-            )
-            for data in profile.datasets
-        ),
-    ]
+    labels = [row_label(profile, name) for name in measured]
+    columns = [Column("variant", measured), Column("row", labels)]
+    for data in profile.datasets:
+        found = (scores.get((name, data.name)) for name in measured)
+        columns.append(Column(data.name, [score_text(score, "region_entropy", 3) for score in found]))
     table = TextTable(columns=tuple(columns), labels=2)
     return Section(name="region-entropy", title="Region entropy", sentences=(_ENTROPY,), table=table)

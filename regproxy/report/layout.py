@@ -3,8 +3,9 @@
 The modules for Markdown, LaTeX, HTML and the terminal render these values and add no content.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from regproxy.config.profile import Profile
 
@@ -12,19 +13,12 @@ NO_VALUE = "–"
 
 
 @dataclass(frozen=True)
-class Entry:
-    """The text at one line and column of a table."""
-
-    text: str
-    bold: bool = False
-
-
-@dataclass(frozen=True)
 class Column:
-    """A column of a table: its header, and one entry per line."""
+    """A column of a table: its header, one text per line, and which are bold; without `bold`, none is."""
 
     header: str
-    entries: Sequence[Entry]
+    texts: Sequence[str]
+    bold: Sequence[bool] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +38,18 @@ class TextTable:
         return [column.header for column in self.columns]
 
     @property
-    def lines(self) -> list[tuple[Entry, ...]]:
-        return list(zip(*(column.entries for column in self.columns), strict=True))
+    def lines(self) -> list[tuple[tuple[str, bool], ...]]:
+        """Each line as pairs of a text and whether it is bold."""
+        pairs = (zip_longest(column.texts, column.bold, fillvalue=False) for column in self.columns)
+        return list(zip(*pairs, strict=True))
+
+    def grid(self, escape: Callable[[str], str], bold: str) -> list[list[str]]:
+        """Return the headers, then the lines, all escaped; `bold` formats bold texts, such as "**{}**"."""
+        lines = [
+            [bold.format(escape(text)) if is_bold else escape(text) for text, is_bold in line]
+            for line in self.lines
+        ]
+        return [list(map(escape, self.headers)), *lines]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,11 +76,6 @@ class Document:
     sentences: tuple[str, ...]
     runs: TextTable
     sections: tuple[Section, ...]
-
-
-def text_column(header: str, texts: Sequence[str]) -> Column:
-    """Return a column without bold entries."""
-    return Column(header, [Entry(text) for text in texts])
 
 
 def signed(difference: float) -> str:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from regproxy.report.layout import Document, Entry, Section, TextTable
+from regproxy.report.layout import Document, Section, TextTable
 
 
 def markdown(document: Document) -> str:
@@ -24,14 +24,8 @@ def _section(section: Section) -> list[str]:
 
 def _table(table: TextTable) -> str:
     rule = ["---"] * table.labels + ["---:"] * (len(table.columns) - table.labels)
-    lines = [[_escape(header) for header in table.headers], rule]
-    lines += [[_entry(entry) for entry in line] for line in table.lines]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _entry(entry: Entry) -> str:
-    text = _escape(entry.text)
-    return f"**{text}**" if entry.bold else text
+    headers, *lines = table.grid(_escape, bold="**{}**")
+    return "\n".join("| " + " | ".join(line) + " |" for line in (headers, rule, *lines))
 
 
 def _escape(text: str) -> str:

@@ -17,8 +17,8 @@ _TEMPLATE = """{%- macro table(table) %}
 <tbody>
 {% for line in table.lines %}
 <tr{% if loop.index0 in table.breaks %} class="break"{% endif %}>
-{%- for entry in line %}<td{{ label(loop, table) }}>
-{%- if entry.bold %}<b>{{ entry.text }}</b>{% else %}{{ entry.text }}{% endif %}</td>{% endfor -%}
+{%- for text, bold in line %}<td{{ label(loop, table) }}>
+{%- if bold %}<b>{{ text }}</b>{% else %}{{ text }}{% endif %}</td>{% endfor -%}
 </tr>
 {% endfor %}
 </tbody>

@@ -6,7 +6,7 @@ from regproxy.config.profile import Profile, Table
 from regproxy.config.variant import DataConfig
 from regproxy.report.aggregate import Complexity, Metric, Score, Scores
 from regproxy.report.complexity_columns import complexity_columns
-from regproxy.report.layout import NO_VALUE, Column, Entry, Section, TextTable, signed, text_column
+from regproxy.report.layout import NO_VALUE, Column, Section, TextTable, signed
 
 _BOLD = (
     "Bold: the two best values of each group of rows, and ties with the second. Our values and the published "
@@ -16,17 +16,7 @@ _MULTI_SCALE = "Multi-scale prediction: several scales of each image, with and w
 
 
 def table_section(profile: Profile, table: Table, scores: Scores, complexity: Complexity) -> Section:
-    """Return a section with one table of a profile; `text_table` documents the arguments."""
-    return Section(
-        name=table.name,
-        title=table.title,
-        sentences=(_MULTI_SCALE,) if table.metric == "multi_scale_miou" else (),
-        table=text_table(profile, table, scores, complexity),
-    )
-
-
-def text_table(profile: Profile, table: Table, scores: Scores, complexity: Complexity) -> TextTable:
-    """Return a table: label columns, complexity if the table asks for it, then the scores of each data set.
+    """Return a section with one table: label columns, complexity if it asks for it, scores of each data set.
 
     Args:
         profile: gives the data sets and their order.
@@ -35,8 +25,7 @@ def text_table(profile: Profile, table: Table, scores: Scores, complexity: Compl
         complexity: from `aggregate.read_complexity`; a variant that is missing in it gets a dash.
     """
     columns = [
-        text_column(header, [row.label[index] for row in table.rows])
-        for index, header in enumerate(table.columns)
+        Column(header, [row.label[index] for row in table.rows]) for index, header in enumerate(table.columns)
     ]
     notes: list[str] = []
     if table.complexity:
@@ -44,14 +33,17 @@ def text_table(profile: Profile, table: Table, scores: Scores, complexity: Compl
         columns += added
     for data in profile.datasets:
         columns += _score_columns(table, data, scores, first=data is profile.datasets[0])
-    any_bold = any(entry.bold for column in columns for entry in column.entries)
+    if any(any(column.bold) for column in columns):
+        notes = [*notes, _BOLD]
     groups = [row.group for row in table.rows]
-    return TextTable(
+    text_table = TextTable(
         columns=tuple(columns),
         labels=len(table.columns),
         breaks=tuple(line for line in range(1, len(groups)) if groups[line] != groups[line - 1]),
-        notes=(*notes, _BOLD) if any_bold else tuple(notes),
+        notes=tuple(notes),
     )
+    sentences = (_MULTI_SCALE,) if table.metric == "multi_scale_miou" else ()
+    return Section(name=table.name, title=table.title, sentences=sentences, table=text_table)
 
 
 def best_two(values: Sequence[float | None], groups: Sequence[str]) -> list[bool]:
@@ -61,36 +53,34 @@ def best_two(values: Sequence[float | None], groups: Sequence[str]) -> list[bool
     the group "" are not compared. None is no value. Values are compared as printed, with two decimals.
     """
     rounded = [None if value is None else round(value, 2) for value in values]
-    members: dict[str, list[float]] = {}
-    for value, group in zip(rounded, groups, strict=True):
-        if value is not None and group:
-            members.setdefault(group, []).append(value)
-    second = {group: sorted(found)[-2] for group, found in members.items() if len(found) >= 3}
-    return [
-        value is not None and group in second and value >= second[group]
-        for value, group in zip(rounded, groups, strict=True)
-    ]
+    pairs = list(zip(rounded, groups, strict=True))
+    best = []
+    for value, group in pairs:
+        members = sorted(other for other, name in pairs if name == group and other is not None)
+        compared = group != "" and value is not None and len(members) >= 3
+        best.append(compared and value >= members[-2])
+    return best
 
 
 def _score_columns(table: Table, data: DataConfig, scores: Scores, *, first: bool) -> list[Column]:
     """Return the columns of a data set: our scores; published scores and differences if there are any."""
-    rows, groups = table.rows, [row.group for row in table.rows]
-    ours = [scores.get((row.variant, data.name)) if row.variant else None for row in rows]
-    texts = [score_text(score, table.metric) for score in ours]
-    if first:
-        texts = [
-            f"not run: needs {row.needs}" if row.needs else text
-            for row, text in zip(rows, texts, strict=True)
-        ]
+    groups = [row.group for row in table.rows]
+    ours = [scores.get((row.variant, data.name)) for row in table.rows]
+    texts = [
+        f"not run: needs {row.needs}" if first and row.needs else score_text(score, table.metric)
+        for row, score in zip(table.rows, ours, strict=True)
+    ]
     medians = [score.median(table.metric) if score else None for score in ours]
-    columns = [Column(data.name, list(map(Entry, texts, best_two(medians, groups))))]
-    published = [row.published.get(data.name) for row in rows]
+    columns = [Column(data.name, texts, best_two(medians, groups))]
+    published = [row.published.get(data.name) for row in table.rows]
     if any(value is not None for value in published):
         printed = [NO_VALUE if value is None else f"{value:.2f}" for value in published]
-        columns += [
-            Column("published", list(map(Entry, printed, best_two(published, groups)))),
-            text_column("difference", list(map(_difference, medians, published))),
+        differences = [  # of rounded medians, so that the printed numbers of a line add up
+            NO_VALUE if None in (median, value) else signed(round(median, 2) - value)
+            for median, value in zip(medians, published, strict=True)
         ]
+        columns.append(Column("published", printed, best_two(published, groups)))
+        columns.append(Column("difference", differences))
     return columns
 
 
@@ -103,9 +93,3 @@ def score_text(score: Score | None, metric: Metric, decimals: int = 2) -> str:
         return f"{len(score.values(metric))} of {len(score.seeds)}"
     median, low, high = (f"{value:.{decimals}f}" for value in summary)
     return median if len(score.seeds) == 1 else f"{median} ({low}–{high})"
-
-
-def _difference(median: float | None, published: float | None) -> str:
-    if median is None or published is None:
-        return NO_VALUE
-    return signed(round(median, 2) - published)  # rounded, so that the printed numbers of a line add up

@@ -16,18 +16,18 @@ _GAP = 2  # characters between two columns
 def print_report(document: Document, console: Console) -> None:
     """Print the report without its pictures. Texts are printed literally, never as rich markup."""
     for text in document.sentences:
-        console.print(text, markup=False, highlight=False)
+        console.print(Text(text))
     for section in document.sections:
         if section.pictures:
             continue
-        console.print(f"\n{section.title}", style="italic", markup=False, highlight=False)
+        console.print(Text(f"\n{section.title}", style="italic"))
         for text in (*section.sentences, *(f"- {point}" for point in section.points)):
-            console.print(text, markup=False, highlight=False)
+            console.print(Text(text))
         if section.table:
             for part in split(section.table, console.width):
                 console.print(_rich_table(part))
             for note in section.table.notes:
-                console.print(note, style="dim", markup=False, highlight=False)
+                console.print(Text(note, style="dim"))
 
 
 def split(table: TextTable, width: int) -> list[TextTable]:
@@ -46,7 +46,7 @@ def split(table: TextTable, width: int) -> list[TextTable]:
 
 
 def _width(column: Column) -> int:
-    return _GAP + max(cell_len(text) for text in (column.header, *(entry.text for entry in column.entries)))
+    return _GAP + max(cell_len(text) for text in (column.header, *column.texts))
 
 
 def _rich_table(table: TextTable) -> Table:
@@ -55,6 +55,6 @@ def _rich_table(table: TextTable) -> Table:
         justify = "left" if index < table.labels else "right"
         drawn.add_column(Text(header), justify=justify, overflow="fold")
     for index, line in enumerate(table.lines):
-        texts = [Text(entry.text, style="bold" if entry.bold else "") for entry in line]
+        texts = [Text(text, style="bold" if bold else "") for text, bold in line]
         drawn.add_row(*texts, end_section=index + 1 in table.breaks)
     return drawn

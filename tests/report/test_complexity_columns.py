@@ -80,7 +80,7 @@ def test_complexity_columns_mark_values_that_do_not_follow() -> None:
     table, costs = printed_table(TABLE_1)
     columns, notes = complexity_columns(table, costs)
     assert [column.header for column in columns] == ["params (M)", "printed", "GFLOPs", "printed", "GMACs"]
-    lines = list(zip(*([entry.text for entry in column.entries] for column in columns), strict=True))
+    lines = list(zip(*(column.texts for column in columns), strict=True))
     assert lines[0] == ("5.71", "5.7", "3.82", "3.8", "1.00")
     assert lines[11] == ("23.08 (+0.9)", "+0.9", "15.96 (+0.9)", "+0.8†", "1.00")
     (note,) = notes
@@ -92,8 +92,8 @@ def test_complexity_columns_mark_values_that_do_not_follow() -> None:
     columns, notes = complexity_columns(
         table, {"Ti-2x2": costs["Ti-2x2"]}
     )  # the base of the increment is missing
-    assert [entry.text for entry in columns[0].entries][:3] == ["–", "–", "5.76"]
-    assert [entry.text for entry in columns[1].entries][:3] == ["5.7", "5.8", "+0.0"]
+    assert columns[0].texts[:3] == ["–", "–", "5.76"]
+    assert columns[1].texts[:3] == ["5.7", "5.8", "+0.0"]
     assert notes == []
 
 

@@ -17,7 +17,7 @@ from regproxy.report.latex import escape, latex
 from regproxy.report.layout import row_label
 from regproxy.report.markdown import markdown
 from regproxy.report.page import page
-from regproxy.report.tables import text_table
+from regproxy.report.tables import table_section
 from regproxy.report.terminal import print_report, split
 
 
@@ -164,7 +164,7 @@ def test_terminal_prints_texts_literally(profile: Profile, tmp_path: Path) -> No
 
 def test_a_narrow_terminal_splits_wide_tables(profile: Profile, tmp_path: Path) -> None:
     write_seeds(tmp_path, "ade20k", "linear", (0.41, 0.38, 0.40))
-    table = text_table(profile, profile.tables[0], gather(profile, tmp_path), COSTS)
+    table = table_section(profile, profile.tables[0], gather(profile, tmp_path), COSTS).table
     assert split(table, 200) == [table]
     parts = split(table, 60)
     assert sum((part.columns[2:] for part in parts), ()) == table.columns[2:]

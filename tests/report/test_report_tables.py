@@ -10,7 +10,7 @@ from regproxy.config.profile import Profile, Row, Table
 from regproxy.report.document import compose
 from regproxy.report.latex import latex
 from regproxy.report.markdown import markdown
-from regproxy.report.tables import best_two, text_table
+from regproxy.report.tables import best_two, table_section
 
 
 def test_median_of_three(profile: Profile, tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_published_and_difference(profile: Profile, tmp_path: Path) -> None:
         write_seeds(tmp_path, dataset, "linear", (0.3876, 0.38, 0.40))
         write_seeds(tmp_path, dataset, "region-4x4", (0.40, 0.38, 0.41))
     scores = gather(profile, tmp_path)
-    ours = text_table(profile, profile.tables[0], scores, COSTS)
+    ours = table_section(profile, profile.tables[0], scores, COSTS).table
     linear, region = texts(ours)
     assert ours.headers[:5] == ["arch.", "h×w", "params (M)", "GFLOPs", "GMACs"]
     assert ours.headers[5:] == ["ade20k", "published", "difference", "cityscapes", "published", "difference"]
@@ -45,7 +45,12 @@ def test_published_and_difference(profile: Profile, tmp_path: Path) -> None:
     assert region[5:] == ["40.00 (38.00–41.00)", "40.00", "+0.00", "40.00 (38.00–41.00)", "75.08", "−35.08"]
     plain = tuple(dataclasses.replace(row, published={}) for row in ROWS)
     bare = Table(name="t2", title="", columns=("arch.", "h×w"), rows=plain)
-    assert text_table(profile, bare, scores, COSTS).headers == ["arch.", "h×w", "ade20k", "cityscapes"]
+    assert table_section(profile, bare, scores, COSTS).table.headers == [
+        "arch.",
+        "h×w",
+        "ade20k",
+        "cityscapes",
+    ]
 
 
 def test_one_seed_has_no_median(profile: Profile, tmp_path: Path) -> None:
@@ -63,7 +68,7 @@ def test_multi_scale_scores_have_their_own_tables(profile: Profile, tmp_path: Pa
     write_seeds(tmp_path, "ade20k", "linear", (0.41, 0.38, 0.40), multi_scale={"miou": 0.5})
     write_seeds(tmp_path, "ade20k", "region-4x4", (0.41, 0.38, 0.40), multi_scale=None)
     write(tmp_path, "ade20k/region-4x4/1", 0.4, multi_scale={"miou": 0.5})
-    linear, region = texts(text_table(profile, table, gather(profile, tmp_path), {}))
+    linear, region = texts(table_section(profile, table, gather(profile, tmp_path), {}).table)
     assert linear[2] == "50.00 (50.00–50.00)"
     assert region[2] == "1 of 3"
     lines = rows(profile, gather(profile, tmp_path))
@@ -80,7 +85,7 @@ def test_rows_that_do_not_run_keep_published_values(profile: Profile, tmp_path: 
     profile = dataclasses.replace(profile, tables=(table,))
     write_seeds(tmp_path, "ade20k", "linear", (0.41, 0.38, 0.40))
     scores = gather(profile, tmp_path)
-    linear, region, weights = texts(text_table(profile, table, scores, COSTS))
+    linear, region, weights = texts(table_section(profile, table, scores, COSTS).table)
     assert linear[-3:] == ["–", "–", "–"]
     assert region[-3:] == ["–", "75.08", "–"]
     assert weights[2:] == [*"–", "87.3", *"––", "not run: needs weights", *"–––", "81.00", "–"]
@@ -129,7 +134,7 @@ def test_our_and_published_values_are_ranked_separately(profile: Profile, tmp_pa
     for name, miou in zip(variants, (0.1, 0.2, 0.3), strict=True):
         write_seeds(tmp_path, "ade20k", name, (miou, miou, miou), run={"variant": template.to_dict()})
     scores = gather(profile, tmp_path)
-    ours = text_table(profile, table, scores, {})
+    ours = table_section(profile, table, scores, {}).table
     assert bold(ours, "ade20k") == [False, True, True]
     assert bold(ours, "published") == [True, True, False]
     assert ours.notes[0].startswith("Bold: the two best")
@@ -138,4 +143,4 @@ def test_our_and_published_values_are_ranked_separately(profile: Profile, tmp_pa
     assert r"\textbf{20.00 (20.00--20.00)} & \textbf{2.00} & +18.00" in latex(document)
 
     (tmp_path / "results/p/ade20k/linear/0.json").unlink()
-    assert bold(text_table(profile, table, gather(profile, tmp_path), {}), "ade20k") == [False] * 3
+    assert bold(table_section(profile, table, gather(profile, tmp_path), {}).table, "ade20k") == [False] * 3

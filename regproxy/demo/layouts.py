@@ -19,12 +19,7 @@ DEMO_CLASSES: dict[str, tuple[str, ...]] = {
     "cityscapes": tuple("vegetation" if name == "tree" else name for name in SCENE_CLASSES),
     "folder": SCENE_CLASSES,
 }
-_VOID = {
-    "ade20k": (0, 0),
-    "cityscapes": (4, 1),
-    "folder": (255, 255),
-}  # label values of OTHER and EGO on disk
-_ADE20K_PREFIXES = {"train": "ADE_train", "val": "ADE_val"}
+_VOID = {"ade20k": (0, 0), "cityscapes": (4, 1), "folder": (255, 255)}  # values of OTHER and EGO on disk
 _CITIES = ("demoburg", "demoville")
 _GREY_EVERY = 20  # images per greyscale one: ADE20K has a few greyscale photographs
 _MIN_HEIGHT = 32
@@ -90,7 +85,7 @@ def _paths(root: Path, format: str, split: str, index: int) -> tuple[Path, Path]
     spec = FORMATS[format]
     name = f"{index + 1:08d}"
     if format == "ade20k":
-        name = f"{_ADE20K_PREFIXES[split]}_{name}"
+        name = f"ADE_{split}_{name}"
     elif format == "cityscapes":
         city = _CITIES[index % len(_CITIES)]
         name = f"{city}/{city}_{index:06d}_000019"

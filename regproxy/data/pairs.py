@@ -38,14 +38,13 @@ def label_table(data: DataConfig) -> np.ndarray:
     for value, name in values.items():
         table[value] = train_ids.get(name, IGNORE_LABEL)
     for value in data.void_labels:
+        invalid = f"data set {data.name}: void label {value} is invalid:"
         if not 0 <= value <= 255:
-            raise ConfigError(
-                f"data set {data.name}: void label {value} is invalid: expected 0..255. Correct it."
-            )
+            raise ConfigError(f"{invalid} expected 0..255. Correct it.")
         if not official and value < data.num_classes:
             raise ConfigError(
-                f"data set {data.name}: void label {value} is invalid: it is also the value of class "
-                f"{data.classes[value]!r}. Remove it from void_labels or renumber the labels."
+                f"{invalid} it is also the value of class {data.classes[value]!r}. "
+                "Remove it from void_labels or renumber the labels."
             )
         table[value] = IGNORE_LABEL
     return table
@@ -100,17 +99,16 @@ def _files(folder: Path, suffixes: tuple[str, ...], what: str) -> tuple[dict[str
         return {}, [f"{folder} is missing. {remedy}"]
     found: dict[str, Path] = {}
     problems = []
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders.sort()
-        for name in sorted(names):
-            suffix = next((end for end in suffixes if name.lower().endswith(end.lower())), None)
-            if suffix is None or name.startswith("."):
-                continue
-            path = Path(parent, name)
-            key = path.relative_to(folder).as_posix()[: -len(suffix)]
-            if key in found:
-                problems.append(f"{path} and {found[key]} have the same id {key!r}. Keep one of them.")
-            found.setdefault(key, path)
+    walk = os.walk(folder, followlinks=True)
+    for parent, name in sorted((parent, name) for parent, _, names in walk for name in names):
+        suffix = next((end for end in suffixes if name.lower().endswith(end.lower())), None)
+        if suffix is None or name.startswith("."):
+            continue
+        path = Path(parent, name)
+        key = path.relative_to(folder).as_posix()[: -len(suffix)]
+        if key in found:
+            problems.append(f"{path} and {found[key]} have the same id {key!r}. Keep one of them.")
+        found.setdefault(key, path)
     if not found:
         problems.append(f"{folder} has no {what}. {remedy}")
     return found, problems

@@ -147,7 +147,7 @@ def _variant(
     layers = (file, file.datasets[data.name], entry, entry.by_dataset.get(data.name, _Overrides()))
     recipe = {key: value for layer in layers for key, value in layer.recipe.items()}
     evaluation = {key: value for layer in layers for key, value in layer.evaluation.items()}
-    return parse(
+    return parse(  # it adds `where` to an error's message
         Variant,
         {},
         where,

@@ -48,8 +48,6 @@ class _VariantEntry(_Overrides):
 
 @dataclass(frozen=True, kw_only=True)
 class _File(_Overrides, Settings):
-    """A profile file."""
-
     architectures: dict[str, Architecture]
     datasets: dict[str, _DatasetEntry]
     variants: dict[str, dict[str, Any]]

@@ -20,17 +20,11 @@ _PREFETCH = 2  # micro-batches that each loader process prepares in advance
 
 @dataclass(frozen=True)
 class Batch:
-    """A micro-batch of B crops of X x Y pixels.
+    """A micro-batch of B crops of X x Y pixels."""
 
-    Attributes:
-        images: (B, X, Y, 3) uint8 RGB.
-        labels: (B, X, Y) uint8 train ids, 255 void.
-        sizes: (B, 2) int64, (height, width) of each crop before padding; None if no crop is padded.
-    """
-
-    images: Tensor
-    labels: Tensor
-    sizes: Tensor | None
+    images: Tensor  # (B, X, Y, 3) uint8 RGB
+    labels: Tensor  # (B, X, Y) uint8 train ids, 255 void
+    sizes: Tensor | None  # (B, 2) int64, (height, width) of each crop before padding; None if none is padded
 
     def to(self, device: torch.device) -> "Batch":
         """Return a copy on a device; a copy of pinned memory does not block."""

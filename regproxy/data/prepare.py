@@ -170,9 +170,7 @@ def _map_ordered(function: Callable[[Pair], Any], items: Iterable[Pair], *, work
         yield from map(function, items)
         return
     context = multiprocessing.get_context("spawn")  # fork breaks a caller that has threads
-    with ProcessPoolExecutor(
-        workers, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)
-    ) as pool:
+    with ProcessPoolExecutor(workers, context, cv2.setNumThreads, (1,)) as pool:
         rest = iter(items)
         pending = deque(pool.submit(function, item) for item in islice(rest, 8 * workers))
         try:

@@ -42,13 +42,11 @@ def augment(
 def random_window(label: np.ndarray, recipe: Recipe, generator: np.random.Generator) -> tuple[slice, slice]:
     """Draw a crop; retry up to ten times while one class fills too much of its pixels that are not void."""
     height, width = (min(side, size) for side, size in zip(recipe.crop, label.shape, strict=True))
-    for attempt in range(_CROP_RETRIES + 1):
+    for _ in range(_CROP_RETRIES + 1):
         top = int(generator.integers(label.shape[0] - height + 1))
         left = int(generator.integers(label.shape[1] - width + 1))
         window = (slice(top, top + height), slice(left, left + width))
-        if attempt == _CROP_RETRIES or recipe.max_class_share == 1:
-            break
-        if largest_class_share(label[window]) < recipe.max_class_share:
+        if recipe.max_class_share == 1 or largest_class_share(label[window]) < recipe.max_class_share:
             break
     return window
 

@@ -134,12 +134,11 @@ def _place_houses(canvas: Canvas, walk: float) -> list[PlacedObject]:
         while z < 80:
             end = z + random.uniform(6, 15)
             if random.random() < 0.82:
-                house = partial(objects.paint_house, canvas, side, walk, (z, end), random.uniform(4, 13))
-                placed.append((z, house))
+                paint = partial(objects.paint_house, canvas, side, walk, (z, end), random.uniform(4, 13))
             else:
                 x = side * (walk + random.uniform(1, 3))
-                tree = partial(objects.paint_tree, canvas, x, max(z, 2) + 2)
-                placed.append((z, tree))
+                paint = partial(objects.paint_tree, canvas, x, max(z, 2) + 2)
+            placed.append((z, paint))
             z = end + (random.uniform(1, 4) if random.random() < 0.3 else 0)
     return placed
 

@@ -1,10 +1,17 @@
-"""Official class names and colours of the data sets that define their own."""
+"""Official class names and colours of the data sets that define their own, in the order of the train ids."""
 
 Colour = tuple[int, int, int]  # RGB, 0..255
 
+
+def _parse(text: str) -> dict[str, Colour]:
+    """Return the colour of each class from a text "name=rrggbb, name=rrggbb, ..."."""
+    entries = (entry.strip().split("=") for entry in text.split(","))
+    return {name: tuple(bytes.fromhex(colour)) for name, colour in entries}
+
+
 # Names: the first synonym of each line of objectInfo150.txt; colours: color150.mat, both of the
-# CSAILVision/sceneparsing repository. Written name=rrggbb, in the order of the label values 1..150.
-_ADE20K = """
+# CSAILVision/sceneparsing repository. The label values are 1..150.
+ADE20K = _parse("""
 wall=787878, building=b47878, sky=06e6e6, floor=503232, tree=04c803, ceiling=787850, road=8c8c8c,
 bed=cc05ff, windowpane=e6e6e6, grass=04fa07, cabinet=e005ff, sidewalk=ebff07, person=96053d,
 earth=787846, door=08ff33, table=ff0652, mountain=8fff8c, plant=ccff04, curtain=ff3307,
@@ -30,35 +37,13 @@ dishwasher=d6ff00, screen=00ccff, blanket=1400ff, sculpture=ffff00, hood=0099ff,
 vase=00ffcc, traffic light=2900ff, tray=29ff00, ashcan=ad00ff, fan=00f5ff, pier=4700ff,
 crt screen=7a00ff, plate=00ffb8, monitor=005cff, bulletin board=b8ff00, shower=0085ff,
 radiator=ffd600, glass=19c2c2, clock=66ff00, flag=5c00ff
-"""
+""")
 
-
-def ade20k_classes() -> tuple[tuple[str, Colour], ...]:
-    """Return names and colours of the 150 classes; class i has label value i + 1 on disk."""
-    rows = (row.strip().split("=") for row in _ADE20K.split(","))
-    return tuple((name, tuple(bytes.fromhex(colour))) for name, colour in rows)
-
-
-# (label id on disk, name, colour) in the order of the train ids: helpers/labels.py of the
-# mcordts/cityscapesScripts repository, the 19 labels that its evaluation counts.
-CITYSCAPES: tuple[tuple[int, str, Colour], ...] = (
-    (7, "road", (128, 64, 128)),
-    (8, "sidewalk", (244, 35, 232)),
-    (11, "building", (70, 70, 70)),
-    (12, "wall", (102, 102, 156)),
-    (13, "fence", (190, 153, 153)),
-    (17, "pole", (153, 153, 153)),
-    (19, "traffic light", (250, 170, 30)),
-    (20, "traffic sign", (220, 220, 0)),
-    (21, "vegetation", (107, 142, 35)),
-    (22, "terrain", (152, 251, 152)),
-    (23, "sky", (70, 130, 180)),
-    (24, "person", (220, 20, 60)),
-    (25, "rider", (255, 0, 0)),
-    (26, "car", (0, 0, 142)),
-    (27, "truck", (0, 0, 70)),
-    (28, "bus", (0, 60, 100)),
-    (31, "train", (0, 80, 100)),
-    (32, "motorcycle", (0, 0, 230)),
-    (33, "bicycle", (119, 11, 32)),
-)
+# The 19 labels that the evaluation counts: helpers/labels.py of the mcordts/cityscapesScripts repository.
+CITYSCAPES = _parse("""
+road=804080, sidewalk=f423e8, building=464646, wall=66669c, fence=be9999, pole=999999,
+traffic light=faaa1e, traffic sign=dcdc00, vegetation=6b8e23, terrain=98fb98, sky=4682b4,
+person=dc143c, rider=ff0000, car=00008e, truck=000046, bus=003c64, train=005064, motorcycle=0000e6,
+bicycle=770b20
+""")
+CITYSCAPES_VALUES = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)  # label ids

@@ -1,9 +1,9 @@
 """Data set formats: folder layout, class names, colours, and the meaning of each label value."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from regproxy.config.class_tables import CITYSCAPES, Colour, ade20k_classes
+from regproxy.config.class_tables import ADE20K, CITYSCAPES, CITYSCAPES_VALUES, Colour
 from regproxy.config.parse import choose
 from regproxy.config.variant import IGNORE_LABEL
 from regproxy.errors import ConfigError
@@ -15,50 +15,40 @@ SPLITS = ("train", "val")  # our names of the splits; folders may be called diff
 class DatasetSpec:
     """What a format fixes. `<image_folder>/<split>/<id><suffix>` is the image of the label with this id."""
 
-    classes: tuple[str, ...] = ()
-    palette: tuple[Colour, ...] = ()
-    values: dict[int, int]  # from label value on disk to train id (index into `classes`) or IGNORE_LABEL
-    splits: tuple[str, str]  # folder names of train and val
+    palette: dict[str, Colour] = field(default_factory=dict)  # by class name, in the order of the train ids
+    values: dict[int, str | None] = field(default_factory=dict)  # class of each label value, None for void
+    splits: tuple[str, str] = SPLITS  # folder names of train and val
     expected: tuple[int, int] | None = None  # number of images in train and val
     image_folder: str = "images"
     label_folder: str = "annotations"
     image_suffixes: tuple[str, ...]
     label_suffix: str = ".png"
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Return the official class names in the order of the train ids; none for a user's own."""
+        return tuple(self.palette)
 
-def _ade20k() -> DatasetSpec:
-    names, colours = zip(*ade20k_classes(), strict=True)
-    return DatasetSpec(
-        classes=names,
-        palette=colours,
-        values={0: IGNORE_LABEL} | {index + 1: index for index in range(len(names))},
+
+FORMATS: dict[str, DatasetSpec] = {
+    "ade20k": DatasetSpec(
+        palette=ADE20K,
+        values={0: None} | dict(enumerate(ADE20K, start=1)),
         splits=("training", "validation"),
         expected=(20_210, 2_000),
         image_suffixes=(".jpg",),
-    )
-
-
-def _cityscapes() -> DatasetSpec:
-    ids, names, colours = zip(*CITYSCAPES, strict=True)
-    void = {value: IGNORE_LABEL for value in range(34)}
-    return DatasetSpec(
-        classes=names,
-        palette=colours,
+    ),
+    "cityscapes": DatasetSpec(
+        palette=CITYSCAPES,
         # The licence plate's id -1 is stored as 255.
-        values=void | {IGNORE_LABEL: IGNORE_LABEL} | {value: index for index, value in enumerate(ids)},
-        splits=("train", "val"),
+        values=dict.fromkeys((*range(34), 255)) | dict(zip(CITYSCAPES_VALUES, CITYSCAPES, strict=True)),
         expected=(2_975, 500),
         image_folder="leftImg8bit",
         label_folder="gtFine",
         image_suffixes=("_leftImg8bit.png",),
         label_suffix="_gtFine_labelIds.png",
-    )
-
-
-FORMATS: dict[str, DatasetSpec] = {
-    "ade20k": _ade20k(),
-    "cityscapes": _cityscapes(),
-    "folder": DatasetSpec(values={}, splits=("train", "val"), image_suffixes=(".jpg", ".jpeg", ".png")),
+    ),
+    "folder": DatasetSpec(image_suffixes=(".jpg", ".jpeg", ".png")),
 }
 
 

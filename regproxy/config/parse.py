@@ -42,12 +42,8 @@ def parse(cls: type, mapping: object, where: str, **given: Any) -> Any:
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init and f.name not in given}
     for key in mapping:
         choose(key, fields, f"{where}: key")
-    unset = dataclasses.MISSING
-    missing = [
-        name
-        for name, field in fields.items()
-        if field.default is unset and field.default_factory is unset and name not in mapping
-    ]
+    required = (f.name for f in fields.values() if f.default is f.default_factory is dataclasses.MISSING)
+    missing = [name for name in required if name not in mapping]
     if missing:
         raise ConfigError(f"{where} is incomplete: add the keys {', '.join(missing)}")
     values = {key: convert(hints[key], value, f"{where}.{key}") for key, value in mapping.items()}
@@ -64,48 +60,31 @@ def convert(hint: Any, value: object, where: str) -> Any:
         ConfigError: the value does not have this type.
     """
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    invalid = f"{where} is invalid: expected"
     if hint is Any:
         return value
-    if origin in (types.UnionType, typing.Union):
-        if value is None and type(None) in arguments:
-            return None
-        (inner,) = (argument for argument in arguments if argument is not type(None))
-        return convert(inner, value, where)
+    if origin in (types.UnionType, typing.Union):  # always X | None
+        return None if value is None else convert(arguments[0], value, where)
     if origin is Literal:
         return choose(value, arguments, where)
-    if origin is tuple:
-        return _convert_tuple(arguments, value, where)
-    if origin is dict:
-        return _convert_mapping(arguments[1], value, where)
     if dataclasses.is_dataclass(hint):
         return parse(hint, value, where)
-    return _convert_scalar(hint, value, where)
-
-
-def _convert_mapping(hint: Any, value: object, where: str) -> dict:
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{where} is invalid: expected a mapping; got {value!r}")
-    return {str(key): convert(hint, item, f"{where}.{key}") for key, item in value.items()}
-
-
-def _convert_tuple(arguments: tuple, value: object, where: str) -> tuple:
-    if not isinstance(value, (list, tuple)):
-        raise ConfigError(f"{where} is invalid: expected a list; got {value!r}")
-    if arguments[-1] is Ellipsis:
-        arguments = (arguments[0],) * len(value)
-    if len(value) != len(arguments):
-        raise ConfigError(f"{where} is invalid: expected {len(arguments)} values; got {value!r}")
-    pairs = enumerate(zip(arguments, value, strict=True))
-    return tuple(convert(hint, item, f"{where}[{index}]") for index, (hint, item) in pairs)
-
-
-def _convert_scalar(hint: type, value: object, where: str) -> Any:
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{invalid} a mapping; got {value!r}")
+        return {str(key): convert(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise ConfigError(f"{invalid} a list; got {value!r}")
+        hints = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
+        if len(value) != len(hints):
+            raise ConfigError(f"{invalid} {len(hints)} values; got {value!r}")
+        return tuple(convert(hints[i], item, f"{where}[{i}]") for i, item in enumerate(value))
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint:
         remedy = ". Write it as 6.0e-5." if hint is float and isinstance(value, str) else ""
-        got = f"{type(value).__name__} {value!r}"
-        raise ConfigError(f"{where} is invalid: expected {hint.__name__}; got {got}{remedy}")
+        raise ConfigError(f"{invalid} {hint.__name__}; got {type(value).__name__} {value!r}{remedy}")
     return value
 
 

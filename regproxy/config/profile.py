@@ -117,20 +117,31 @@ class Pictures:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Profile:
+class Settings:
+    """The keys of a profile that mean the same in its file and after resolving."""
+
+    seeds: tuple[int, ...]
+    trends: tuple[Trend, ...] = ()
+    notes: tuple[str, ...] = ()
+    pictures: Pictures | None = None
+    resources: Resources = field(default_factory=Resources)
+    demo: Demo | None = None
+    pretrained_dir: str = "data/pretrained"
+
+    def __post_init__(self) -> None:
+        check_range(self, "seeds", low=0)
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ConfigError(f"seeds {list(self.seeds)} repeat: write each once")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile(Settings):
     """A resolved profile. `variants` has one entry for each variant and data set it is trained on."""
 
     name: str
-    seeds: tuple[int, ...]
     datasets: tuple[DataConfig, ...]
     variants: tuple[Variant, ...]
     tables: tuple[Table, ...]
-    trends: tuple[Trend, ...]
-    notes: tuple[str, ...]
-    pictures: Pictures | None
-    resources: Resources
-    demo: Demo | None
-    pretrained_dir: str
 
     def trials(self) -> list[tuple[Variant, int]]:
         """Return every variant with every seed, in the order of the file; the seed is the inner loop."""
@@ -138,8 +149,8 @@ class Profile:
 
     def check(self, where: str) -> None:
         """Raise ConfigError unless all named variants and data sets exist and workers divide the batches."""
-        variants = {variant.name for variant in self.variants}
-        datasets = {data.name for data in self.datasets}
+        variants = dict.fromkeys(variant.name for variant in self.variants)
+        datasets = [data.name for data in self.datasets]
         for table in self.tables:
             for row in table.rows:
                 row_text = f"{where}: tables.{table.name}, row {' '.join(row.label)!r}"

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from regproxy.config.formats import FORMATS, resolve_classes
-from regproxy.config.parse import check_range, choose, parse
-from regproxy.config.profile import Architecture, Demo, Pictures, Profile, Resources, Table, Trend
+from regproxy.config.parse import choose, parse
+from regproxy.config.profile import Architecture, Profile, Settings, Table
 from regproxy.config.variant import DataConfig, Evaluation, ModelConfig, Recipe, Variant
 from regproxy.config.yaml_file import read_yaml
 from regproxy.errors import ConfigError
@@ -47,28 +47,17 @@ class _VariantEntry(_Overrides):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _File(_Overrides):
-    """A profile file."""
-
-    seeds: tuple[int, ...]
+class _File(_Overrides, Settings):
     architectures: dict[str, Architecture]
     datasets: dict[str, _DatasetEntry]
     variants: dict[str, dict[str, Any]]
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
-    trends: tuple[Trend, ...] = ()
-    notes: tuple[str, ...] = ()
-    pictures: Pictures | None = None
-    resources: Resources = field(default_factory=Resources)
-    demo: Demo | None = None
-    pretrained_dir: str = "data/pretrained"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         empty = [name for name in ("seeds", "datasets", "variants") if not getattr(self, name)]
         if empty:
             raise ConfigError(f"{' and '.join(empty)} must not be empty")
-        check_range(self, "seeds", low=0)
-        if len(set(self.seeds)) != len(self.seeds):
-            raise ConfigError(f"seeds {list(self.seeds)} repeat: write each once")
 
 
 def profile_path(name: str) -> Path:
@@ -104,33 +93,26 @@ def resolve_profile(name: str, content: object) -> Profile:
     datasets = {
         key: _data_config(key, entry, f"{where}: datasets.{key}") for key, entry in file.datasets.items()
     }
+    tables = (parse(Table, table, f"{where}.tables.{key}", name=key) for key, table in file.tables.items())
     profile = Profile(
         name=name,
-        seeds=file.seeds,
         datasets=tuple(datasets.values()),
         variants=_variants(file, datasets, where),
-        tables=tuple(
-            parse(Table, table, f"{where}.tables.{key}", name=key) for key, table in file.tables.items()
-        ),
-        trends=file.trends,
-        notes=file.notes,
-        pictures=file.pictures,
-        resources=file.resources,
-        demo=file.demo,
-        pretrained_dir=file.pretrained_dir,
+        tables=tuple(tables),
+        **{setting.name: getattr(file, setting.name) for setting in dataclasses.fields(Settings)},
     )
     profile.check(where)
     return profile
 
 
 def _data_config(name: str, entry: _DatasetEntry, where: str) -> DataConfig:
-    choose(entry.format, FORMATS, f"{where}.format")
+    classes = resolve_classes(entry.format, entry.classes, where)
     train_split, val_split = FORMATS[entry.format].splits
     return DataConfig(
         name=name,
         format=entry.format,
         root=entry.root,
-        classes=resolve_classes(entry.format, entry.classes, where),
+        classes=classes,
         void_labels=entry.void_labels,
         train_split=entry.train_split or train_split,
         val_split=entry.val_split or val_split,
@@ -141,23 +123,20 @@ def _data_config(name: str, entry: _DatasetEntry, where: str) -> DataConfig:
 def _variants(file: _File, datasets: dict[str, DataConfig], where: str) -> tuple[Variant, ...]:
     """Return every variant on every data set that it is trained on; the data set is the outer loop."""
     entry_keys = {entry_field.name for entry_field in dataclasses.fields(_VariantEntry)}
-    entries: dict[str, _VariantEntry] = {}
-    models: dict[str, dict[str, Any]] = {}
+    variants: list[Variant] = []
     for name, content in file.variants.items():
         place = f"{where}: variants.{name}"
-        models[name] = {k: v for k, v in content.items() if k not in entry_keys}
+        model = {key: value for key, value in content.items() if key not in entry_keys}
         entry = parse(_VariantEntry, {k: v for k, v in content.items() if k in entry_keys}, place)
-        for dataset in entry.datasets or ():
+        chosen = datasets if entry.datasets is None else entry.datasets
+        for dataset in chosen:
             choose(dataset, datasets, f"{place}.datasets")
         for dataset in entry.by_dataset:
-            choose(dataset, entry.datasets or datasets, f"{place}.by_dataset")
-        entries[name] = entry
-    return tuple(
-        _variant(name, models[name], entry, data, file, f"{where}: variants.{name}")
-        for data in datasets.values()
-        for name, entry in entries.items()
-        if entry.datasets is None or data.name in entry.datasets
-    )
+            choose(dataset, chosen, f"{place}.by_dataset")
+        on = [data for data in datasets.values() if data.name in chosen]
+        variants += [_variant(name, model, entry, data, file, place) for data in on]
+    order = list(datasets)
+    return tuple(sorted(variants, key=lambda variant: order.index(variant.data.name)))
 
 
 def _variant(
@@ -166,15 +145,16 @@ def _variant(
     layers = (file, file.datasets[data.name], entry, entry.by_dataset.get(data.name, _Overrides()))
     recipe = {key: value for layer in layers for key, value in layer.recipe.items()}
     evaluation = {key: value for layer in layers for key, value in layer.evaluation.items()}
-    sections = {
-        "model": parse(ModelConfig, _complete_model(model, data, file, where), where),
-        "recipe": parse(Recipe, recipe, f"{where} on {data.name}: recipe"),
-        "evaluation": parse(Evaluation, evaluation, f"{where} on {data.name}: evaluation"),
-    }
-    try:
-        return Variant(name=name, data=data, **sections)
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from None
+    return parse(  # it adds `where` to an error's message
+        Variant,
+        {},
+        where,
+        name=name,
+        data=data,
+        model=parse(ModelConfig, _complete_model(model, data, file, where), where),
+        recipe=parse(Recipe, recipe, f"{where} on {data.name}: recipe"),
+        evaluation=parse(Evaluation, evaluation, f"{where} on {data.name}: evaluation"),
+    )
 
 
 def _complete_model(model: dict[str, Any], data: DataConfig, file: _File, where: str) -> dict[str, Any]:

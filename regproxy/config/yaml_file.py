@@ -17,9 +17,7 @@ class _StrictLoader(yaml.SafeLoader):
         for index, key in enumerate(keys):
             if key in keys[:index]:
                 mark = node.value[index][0].start_mark
-                raise yaml.constructor.ConstructorError(
-                    problem=f"key {key!r} occurs twice", problem_mark=mark
-                )
+                raise yaml.MarkedYAMLError(problem=f"key {key!r} occurs twice", problem_mark=mark)
         return super().construct_mapping(node, deep)
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -21,26 +20,16 @@ _PREFETCH = 2  # micro-batches that each loader process prepares in advance
 
 @dataclass(frozen=True)
 class Batch:
-    """A micro-batch of B crops of X x Y pixels.
+    """A micro-batch of B crops of X x Y pixels."""
 
-    Attributes:
-        images: (B, X, Y, 3) uint8 RGB.
-        labels: (B, X, Y) uint8 train ids, 255 void.
-        sizes: (B, 2) int64, (height, width) of each crop before padding; None if no crop is padded.
-    """
-
-    images: Tensor
-    labels: Tensor
-    sizes: Tensor | None
+    images: Tensor  # (B, X, Y, 3) uint8 RGB
+    labels: Tensor  # (B, X, Y) uint8 train ids, 255 void
+    sizes: Tensor | None  # (B, 2) int64, (height, width) of each crop before padding; None if none is padded
 
     def to(self, device: torch.device) -> "Batch":
         """Return a copy on a device; a copy of pinned memory does not block."""
-        return self.map(lambda tensor: tensor.to(device, non_blocking=True))
-
-    def map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
-        """Return a batch with `function` applied to each tensor."""
-        sizes = None if self.sizes is None else function(self.sizes)
-        return Batch(function(self.images), function(self.labels), sizes)
+        tensors = (self.images, self.labels, self.sizes)
+        return Batch(*(None if part is None else part.to(device, non_blocking=True) for part in tensors))
 
 
 def decode(encoded_image: bytes, encoded_label: bytes) -> tuple[np.ndarray, np.ndarray]:
@@ -69,6 +58,7 @@ def normalise(
     return values
 
 
+@dataclass(frozen=True)
 class _Views(Dataset):
     """Training views, written into slots of a ring of micro-batches.
 
@@ -77,25 +67,24 @@ class _Views(Dataset):
     more time.
     """
 
-    def __init__(self, shards: Shards, recipe: Recipe, seed: int, ring: Batch) -> None:
-        self.shards, self.recipe, self.seed, self.ring = shards, recipe, seed, ring
+    shards: Shards
+    recipe: Recipe
+    seed: int
+    ring: tuple[Tensor, Tensor, Tensor]  # images, labels and sizes of all slots, as in Batch
 
-    def __getitem__(self, request: tuple[int, int, range]) -> tuple[int, list[tuple[int, int]]]:
-        """Write the views of a (slot, step, positions); return the slot and each (height, width) unpadded."""
+    def __getitem__(self, request: tuple[int, int, range]) -> int:
+        """Write the views of a (slot, step, positions) and return the slot."""
         slot, step, positions = request
-        images, labels = (tensor[slot].numpy() for tensor in (self.ring.images, self.ring.labels))
-        sizes = []
-        for row, position in enumerate(positions):
-            image, label = self._view(step, position)
-            images[row], labels[row] = pad(image, label, self.recipe.crop)
-            sizes.append(label.shape)
-        return slot, sizes
-
-    def _view(self, step: int, position: int) -> tuple[np.ndarray, np.ndarray]:
+        images, labels, sizes = (tensor[slot].numpy() for tensor in self.ring)
         size = {"num_samples": len(self.shards), "batch_size": self.recipe.batch_size}
-        record = self.shards.read(sample_at(self.seed, step, position, **size))
-        image, label = decode(record.image, record.label)
-        return augment(image, label, self.recipe, augmentation_generator(self.seed, step, position))
+        for row, position in enumerate(positions):
+            record = self.shards.read(sample_at(self.seed, step, position, **size))
+            image, label = decode(record.image, record.label)
+            generator = augmentation_generator(self.seed, step, position)
+            image, label = augment(image, label, self.recipe, generator)
+            sizes[row] = label.shape
+            images[row], labels[row] = pad(image, label, self.recipe.crop)
+        return slot
 
 
 def _start_worker(_: int) -> None:
@@ -125,23 +114,19 @@ def micro_batches(
     """
     if not len(shards):
         raise DataError("the training split has no samples: expected at least one. Run prepare again.")
-    positions = rank_positions(
-        batch_size=recipe.batch_size,
-        grad_accum_steps=recipe.grad_accum_steps,
-        world_size=world_size,
-        rank=rank,
-    )
-    workers, shape = recipe.loader_workers, (len(positions[0]), *recipe.crop)
+    positions = rank_positions(recipe.batch_size, recipe.grad_accum_steps, world_size=world_size, rank=rank)
+    workers, size = recipe.loader_workers, len(positions[0])
     # A slot must not be overwritten before its micro-batch is copied. So there is one slot for each
     # micro-batch that the loader processes prepare in advance, and one for the micro-batch being copied.
     num_slots = workers * _PREFETCH + 1
-    ring = Batch(
-        torch.empty(num_slots, *shape, 3, dtype=torch.uint8),
-        torch.empty(num_slots, *shape, dtype=torch.uint8),
-        None,
+    ring = (
+        torch.empty(num_slots, size, *recipe.crop, 3, dtype=torch.uint8),
+        torch.empty(num_slots, size, *recipe.crop, dtype=torch.uint8),
+        torch.empty(num_slots, size, 2, dtype=torch.int64),
     )
     if workers:
-        ring = ring.map(Tensor.share_memory_)
+        for tensor in ring:
+            tensor.share_memory_()
     requests = ((step, micro) for step in range(first_step, recipe.steps) for micro in positions)
     loader = DataLoader(
         _Views(shards, recipe, seed, ring),
@@ -149,7 +134,6 @@ def micro_batches(
         sampler=((index % num_slots, *request) for index, request in enumerate(requests)),
         num_workers=workers,
         prefetch_factor=_PREFETCH if workers else None,
-        collate_fn=_unchanged,
         worker_init_fn=_start_worker,
         multiprocessing_context="spawn" if workers else None,
         generator=torch.Generator(),  # else DataLoader draws a seed from torch's global generator
@@ -157,19 +141,16 @@ def micro_batches(
     return _copies(iter(loader), ring, Tensor.pin_memory if pin_memory else Tensor.clone)
 
 
+def _copies(
+    slots: Iterator[int], ring: tuple[Tensor, ...], copy: Callable[[Tensor], Tensor]
+) -> Iterator[Batch]:
+    """Yield a copy of each written slot, so that the slot can be reused."""
+    for slot in slots:
+        images, labels, sizes = (copy(tensor[slot]) for tensor in ring)
+        padded = (sizes != torch.tensor(labels.shape[1:])).any()
+        yield Batch(images, labels, sizes if padded else None)
+
+
 def is_lost_worker(error: Exception) -> bool:
     """Return whether an error means that a loader process has died; torch has no type for it."""
     return isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker")
-
-
-def _unchanged(message: Any) -> Any:  # a named function, because loader processes receive it pickled
-    return message
-
-
-def _copies(
-    written: Iterator[tuple[int, list]], ring: Batch, copy: Callable[[Tensor], Tensor]
-) -> Iterator[Batch]:
-    """Yield a copy of each written slot, so that the slot can be reused."""
-    for slot, sizes in written:
-        padded = any(size != ring.labels.shape[2:] for size in sizes)
-        yield Batch(ring.images[slot], ring.labels[slot], torch.tensor(sizes) if padded else None).map(copy)

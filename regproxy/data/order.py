@@ -37,7 +37,7 @@ def sample_at(seed: int, step: int, position: int, *, num_samples: int, batch_si
     return int(epoch_permutation(seed, epoch, num_samples)[offset])
 
 
-def rank_positions(*, batch_size: int, grad_accum_steps: int, world_size: int, rank: int) -> list[range]:
+def rank_positions(batch_size: int, grad_accum_steps: int, *, world_size: int, rank: int) -> list[range]:
     """Return the positions of the global batch that a rank processes, one range for each micro-batch.
 
     Raises:

@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 
-from regproxy.config.class_tables import Colour
 from regproxy.config.formats import FORMATS, SPLITS
 from regproxy.config.parse import choose
 from regproxy.config.variant import IGNORE_LABEL, DataConfig
@@ -32,25 +31,20 @@ def label_table(data: DataConfig) -> np.ndarray:
     Raises:
         ConfigError: a void label is not in 0..255, or is the value of a class of a folder data set.
     """
-    spec = FORMATS[data.format]
+    official = FORMATS[data.format].values
+    values = official or dict(enumerate(data.classes)) | {IGNORE_LABEL: None}
+    train_ids = {name: train_id for train_id, name in enumerate(data.classes)}
     table = np.full(256, -1, np.int16)
-    if spec.classes:
-        chosen = {name: index for index, name in enumerate(data.classes)}
-        for value, index in spec.values.items():
-            known = index != IGNORE_LABEL
-            table[value] = chosen.get(spec.classes[index], IGNORE_LABEL) if known else IGNORE_LABEL
-    else:
-        table[: data.num_classes] = np.arange(data.num_classes)
-        table[IGNORE_LABEL] = IGNORE_LABEL
+    for value, name in values.items():
+        table[value] = train_ids.get(name, IGNORE_LABEL)
     for value in data.void_labels:
+        invalid = f"data set {data.name}: void label {value} is invalid:"
         if not 0 <= value <= 255:
+            raise ConfigError(f"{invalid} expected 0..255. Correct it.")
+        if not official and value < data.num_classes:
             raise ConfigError(
-                f"data set {data.name}: void label {value} is invalid: expected 0..255. Correct it."
-            )
-        if not spec.classes and value < data.num_classes:
-            raise ConfigError(
-                f"data set {data.name}: void label {value} is invalid: it is also the value of class "
-                f"{data.classes[value]!r}. Remove it from void_labels or renumber the labels."
+                f"{invalid} it is also the value of class {data.classes[value]!r}. "
+                "Remove it from void_labels or renumber the labels."
             )
         table[value] = IGNORE_LABEL
     return table
@@ -58,19 +52,16 @@ def label_table(data: DataConfig) -> np.ndarray:
 
 def palette(data: DataConfig) -> np.ndarray:
     """Return the colours of K classes, uint8 (K, 3) RGB: official, or generated for a folder data set."""
-    spec = FORMATS[data.format]
-    if spec.classes:
-        colours = dict(zip(spec.classes, spec.palette, strict=True))
-        return np.array([colours[name] for name in data.classes], np.uint8)
-    return np.array([_generated_colour(index) for index in range(data.num_classes)], np.uint8)
-
-
-def _generated_colour(index: int) -> Colour:
-    # Steps of the golden ratio keep the hues of neighbouring ids far apart for any number of classes.
-    hue = (0.58 + index * 0.61803399) % 1
-    saturation, value = ((0.62, 0.88), (0.80, 0.62), (0.42, 0.96))[index % 3]
-    red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
-    return round(255 * red), round(255 * green), round(255 * blue)
+    official = FORMATS[data.format].palette
+    if official:
+        return np.array([official[name] for name in data.classes], np.uint8)
+    colours = []
+    for index in range(data.num_classes):
+        # Steps of the golden ratio keep the hues of neighbouring ids far apart for any number of classes.
+        hue = (0.58 + index * 0.61803399) % 1
+        saturation, value = ((0.62, 0.88), (0.80, 0.62), (0.42, 0.96))[index % 3]
+        colours.append(colorsys.hsv_to_rgb(hue, saturation, value))
+    return np.rint(255 * np.array(colours)).astype(np.uint8)
 
 
 def find_pairs(data: DataConfig, split: Literal["train", "val"]) -> tuple[list[Pair], list[str]]:
@@ -108,17 +99,16 @@ def _files(folder: Path, suffixes: tuple[str, ...], what: str) -> tuple[dict[str
         return {}, [f"{folder} is missing. {remedy}"]
     found: dict[str, Path] = {}
     problems = []
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders.sort()
-        for name in sorted(names):
-            suffix = next((end for end in suffixes if name.lower().endswith(end.lower())), None)
-            if suffix is None or name.startswith("."):
-                continue
-            path = Path(parent, name)
-            key = path.relative_to(folder).as_posix()[: -len(suffix)]
-            if key in found:
-                problems.append(f"{path} and {found[key]} have the same id {key!r}. Keep one of them.")
-            found.setdefault(key, path)
+    walk = os.walk(folder, followlinks=True)
+    for parent, name in sorted((parent, name) for parent, _, names in walk for name in names):
+        suffix = next((end for end in suffixes if name.lower().endswith(end.lower())), None)
+        if suffix is None or name.startswith("."):
+            continue
+        path = Path(parent, name)
+        key = path.relative_to(folder).as_posix()[: -len(suffix)]
+        if key in found:
+            problems.append(f"{path} and {found[key]} have the same id {key!r}. Keep one of them.")
+        found.setdefault(key, path)
     if not found:
         problems.append(f"{folder} has no {what}. {remedy}")
     return found, problems

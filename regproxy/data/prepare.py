@@ -78,25 +78,20 @@ def prepare(
 
 def convert_pair(pair: Pair, *, table: np.ndarray) -> Record | list[str]:
     """Check one pair and return its record, or a message for each problem."""
-    problems = []
-    image, image_bytes = None, b""
-    try:
-        image_bytes = pair.image.read_bytes()
-        image = decode_image(image_bytes)
-    except (OSError, DataError) as error:
-        problems.append(f"{pair.image}: {error}")
-    try:
-        label = read_label(pair.label.read_bytes(), table=table)
-    except (OSError, DataError) as error:
-        return [*problems, f"{pair.label}: {error}"]
-    if image is not None and image.shape[:2] != label.shape:
-        image_size, label_size = ("{1} x {0}".format(*array.shape) for array in (image, label))
-        problems.append(
-            f"{pair.label} is invalid: expected the image's width x height {image_size}; got {label_size}."
-        )
+    encoded, decoded, problems = [], [], []
+    for path, decode in ((pair.image, decode_image), (pair.label, partial(read_label, table=table))):
+        try:
+            encoded.append(path.read_bytes())
+            decoded.append(decode(encoded[-1]))
+        except (OSError, DataError) as error:
+            problems.append(f"{path}: {error}")
     if problems:
         return problems
-    return Record(pair.id, image_bytes, encode_label(label), *label.shape)
+    image, label = decoded
+    if image.shape[:2] != label.shape:
+        sizes = "{1} x {0}; got {3} x {2}".format(*image.shape[:2], *label.shape)
+        return [f"{pair.label} is invalid: expected the image's width x height {sizes}."]
+    return Record(pair.id, encoded[0], encode_label(label), *label.shape)
 
 
 def encode_label(label: np.ndarray) -> bytes:
@@ -147,30 +142,20 @@ def read_label(encoded: bytes, *, table: np.ndarray) -> np.ndarray:
             f"the label is invalid: expected one channel of class ids; got {values.shape[2]} ({mode}). "
             "Map its colours to ids and save it as a single-channel PNG."
         )
-    if values.dtype != np.uint8:  # 1 or 16 bits
-        _check_known(values, table)
-        values = values.astype(np.uint8)
-    values = values // _grey_step(encoded)
-    ids = cv2.LUT(values, table)
+    if values.dtype == np.uint8:
+        # Pillow stretches grey PNGs of 2 and 4 bits to 0..255. Bytes 24 and 25 are bit depth and colour type.
+        depth, colour_type = encoded[24], encoded[25]
+        values = values // ({2: 85, 4: 17}.get(depth, 1) if colour_type == 0 else 1)
+        ids = cv2.LUT(values, table)
+    else:  # 1 or 16 bits: values above 255 are unknown
+        ids = np.append(table, np.int16(-1))[np.minimum(values, 256)]
     if ids.min() < 0:
-        _check_known(values, table)
-    return ids.astype(np.uint8)
-
-
-def _check_known(values: np.ndarray, table: np.ndarray) -> None:
-    known = np.flatnonzero(table >= 0)
-    unknown = np.setdiff1d(values, known)
-    if unknown.size:
+        known, unknown = _ranges(np.flatnonzero(table >= 0)), _ranges(np.unique(values[ids < 0]))
         raise DataError(
-            f"the label is invalid: expected values {_ranges(known)}; got {_ranges(unknown)}. "
+            f"the label is invalid: expected values {known}; got {unknown}. "
             "Correct the label or add the values to void_labels."
         )
-
-
-def _grey_step(encoded: bytes) -> int:
-    # Pillow stretches grey PNGs of 2 and 4 bits to 0..255. Bytes 24 and 25 are bit depth and colour type.
-    depth, colour_type = encoded[24], encoded[25]
-    return {2: 85, 4: 17}.get(depth, 1) if colour_type == 0 else 1
+    return ids.astype(np.uint8)
 
 
 def _ranges(values: np.ndarray) -> str:
@@ -185,17 +170,14 @@ def _map_ordered(function: Callable[[Pair], Any], items: Iterable[Pair], *, work
         yield from map(function, items)
         return
     context = multiprocessing.get_context("spawn")  # fork breaks a caller that has threads
-    with ProcessPoolExecutor(
-        workers, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)
-    ) as pool:
-        pending: deque = deque()
+    with ProcessPoolExecutor(workers, context, cv2.setNumThreads, (1,)) as pool:
+        rest = iter(items)
+        pending = deque(pool.submit(function, item) for item in islice(rest, 8 * workers))
         try:
-            for item in items:
-                pending.append(pool.submit(function, item))
-                if len(pending) > 8 * workers:
-                    yield pending.popleft().result()
             while pending:
-                yield pending.popleft().result()
+                result = pending.popleft().result()
+                pending.extend(pool.submit(function, item) for item in islice(rest, 1))
+                yield result
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

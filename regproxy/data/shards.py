@@ -6,7 +6,7 @@ lists rows, bytes and SHA-256 of each shard and is written last, so a folder wit
 
 import json
 from bisect import bisect_right
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,14 @@ from regproxy.storage.json_file import write_json
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
 _ROWS_PER_BATCH = 16  # rows of each Arrow record batch: row r is in batch r // 16
-_FIELDS = {
+_KINDS = {
     "id": pa.string(),
     "image": pa.binary(),
     "label": pa.binary(),
     "height": pa.int32(),
     "width": pa.int32(),
 }
+_SCHEMA = pa.schema([pa.field(name, kind, nullable=False) for name, kind in _KINDS.items()])
 
 
 @dataclass(frozen=True)
@@ -61,14 +62,14 @@ class ShardWriter:
         self.directory, self.split = directory, split
         self.max_bytes, self.max_rows = max_bytes, max_rows
         self.shards: list[dict[str, Any]] = []
-        metadata = {
-            "split": split,
-            "classes": json.dumps(classes),
-            "ignore_label": str(IGNORE_LABEL),
-            "format_version": str(FORMAT_VERSION),
-        }
-        fields = [pa.field(name, kind, nullable=False) for name, kind in _FIELDS.items()]
-        self._schema = pa.schema(fields, metadata=metadata)
+        self._schema = _SCHEMA.with_metadata(
+            {
+                "split": split,
+                "classes": json.dumps(classes),
+                "ignore_label": str(IGNORE_LABEL),
+                "format_version": str(FORMAT_VERSION),
+            }
+        )
         self._writer: pa.RecordBatchFileWriter | None = None
         self._pending: list[Record] = []
         self._rows = self._bytes = 0
@@ -77,7 +78,7 @@ class ShardWriter:
         """Append a record, if necessary in a new shard."""
         size = len(record.image) + len(record.label)
         if self._rows == self.max_rows or (self._rows and self._bytes + size > self.max_bytes):
-            self._end_shard()
+            self.finish()
         self._pending.append(record)
         self._rows += 1
         self._bytes += size
@@ -85,9 +86,15 @@ class ShardWriter:
             self._flush()
 
     def finish(self) -> list[dict[str, Any]]:
-        """Complete the last shard and return the manifest's entries of all shards."""
+        """Complete the current shard, if any, and return the manifest's entries of all shards."""
+        if self._pending:
+            self._flush()
+        self.close()
         if self._rows:
-            self._end_shard()
+            file = self._file()
+            size, sha256 = file.stat().st_size, file_sha256(file)
+            self.shards.append({"file": file.name, "rows": self._rows, "bytes": size, "sha256": sha256})
+            self._rows = self._bytes = 0
         return self.shards
 
     def close(self) -> None:
@@ -102,18 +109,9 @@ class ShardWriter:
     def _flush(self) -> None:
         if self._writer is None:
             self._writer = pa.ipc.new_file(str(self._file()), self._schema)
-        rows = [asdict(record) for record in self._pending]
+        rows = [vars(record) for record in self._pending]
         self._writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=self._schema))
         self._pending.clear()
-
-    def _end_shard(self) -> None:
-        if self._pending:
-            self._flush()
-        self.close()
-        file = self._file()
-        size, sha256 = file.stat().st_size, file_sha256(file)
-        self.shards.append({"file": file.name, "rows": self._rows, "bytes": size, "sha256": sha256})
-        self._rows = self._bytes = 0
 
 
 class Shards:
@@ -131,7 +129,7 @@ class Shards:
         manifest = read_manifest(self.directory)
         self.classes: tuple[str, ...] = tuple(manifest["classes"])
         self._entries: list[dict[str, Any]] = manifest["splits"][split]["shards"]
-        self._ends = list(accumulate(entry["rows"] for entry in self._entries))
+        self._starts = list(accumulate((entry["rows"] for entry in self._entries), initial=0))
         self._readers: dict[int, pa.RecordBatchFileReader] = {}
         for entry in self._entries:
             file = self.directory / entry["file"]
@@ -141,7 +139,7 @@ class Shards:
                 raise DataError(f"{file} {found}: expected {entry['bytes']:,} bytes. Run prepare again.")
 
     def __len__(self) -> int:
-        return self._ends[-1] if self._ends else 0
+        return self._starts[-1]
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_readers": {}}
@@ -150,8 +148,8 @@ class Shards:
         """Return the record at `index`, in the order of ids, without a copy; raise IndexError if absent."""
         if not 0 <= index < len(self):
             raise IndexError(f"{self.directory}: {self.split} record {index} of {len(self)} does not exist")
-        shard = bisect_right(self._ends, index)
-        row = index - (self._ends[shard - 1] if shard else 0)
+        shard = bisect_right(self._starts, index) - 1
+        row = index - self._starts[shard]
         if shard not in self._readers:
             source = pa.memory_map(str(self.directory / self._entries[shard]["file"]))
             self._readers[shard] = pa.ipc.open_file(source)

@@ -42,13 +42,11 @@ def augment(
 def random_window(label: np.ndarray, recipe: Recipe, generator: np.random.Generator) -> tuple[slice, slice]:
     """Draw a crop; retry up to ten times while one class fills too much of its pixels that are not void."""
     height, width = (min(side, size) for side, size in zip(recipe.crop, label.shape, strict=True))
-    for attempt in range(_CROP_RETRIES + 1):
+    for _ in range(_CROP_RETRIES + 1):
         top = int(generator.integers(label.shape[0] - height + 1))
         left = int(generator.integers(label.shape[1] - width + 1))
         window = (slice(top, top + height), slice(left, left + width))
-        if attempt == _CROP_RETRIES or recipe.max_class_share == 1:
-            break
-        if largest_class_share(label[window]) < recipe.max_class_share:
+        if recipe.max_class_share == 1 or largest_class_share(label[window]) < recipe.max_class_share:
             break
     return window
 
@@ -88,27 +86,24 @@ def distort_photometry(image: np.ndarray, generator: np.random.Generator) -> np.
     each step rounds to uint8, and hue moves by steps of two degrees (OpenCV's scale 0..179).
     """
     if generator.integers(2):
-        image = cv2.LUT(image, _linear_table(1.0, generator.uniform(-32, 32)))
+        image = cv2.LUT(image, _linear_table(shift=generator.uniform(-32, 32)))
     contrast_first = generator.integers(2)
     if contrast_first and generator.integers(2):
-        image = cv2.LUT(image, _linear_table(generator.uniform(0.5, 1.5), 0.0))
+        image = cv2.LUT(image, _linear_table(scale=generator.uniform(0.5, 1.5)))
     if generator.integers(2):
-        image = _map_hsv(image, 1, _linear_table(generator.uniform(0.5, 1.5), 0.0))
+        image = _map_hsv(image, 1, _linear_table(scale=generator.uniform(0.5, 1.5)))
     if generator.integers(2):
-        image = _map_hsv(image, 0, _hue_table(generator.integers(-18, 18)))
+        hues = (np.arange(256) + generator.integers(-18, 18)) % 180
+        image = _map_hsv(image, 0, hues.astype(np.uint8))
     if not contrast_first and generator.integers(2):
-        image = cv2.LUT(image, _linear_table(generator.uniform(0.5, 1.5), 0.0))
+        image = cv2.LUT(image, _linear_table(scale=generator.uniform(0.5, 1.5)))
     return image
 
 
-def _linear_table(scale: float, shift: float) -> np.ndarray:
+def _linear_table(*, scale: float = 1.0, shift: float = 0.0) -> np.ndarray:
     """Return clip(value * scale + shift, 0, 255), truncated to uint8, for each of the 256 values."""
     table = np.arange(256, dtype=np.float32) * np.float32(scale) + np.float32(shift)
     return np.clip(table, 0, 255).astype(np.uint8)
-
-
-def _hue_table(shift: int) -> np.ndarray:
-    return ((np.arange(256) + shift) % 180).astype(np.uint8)
 
 
 def _map_hsv(image: np.ndarray, channel: int, table: np.ndarray) -> np.ndarray:
@@ -123,7 +118,5 @@ def pad(image: np.ndarray, label: np.ndarray, size: tuple[int, int]) -> tuple[np
     height, width = label.shape
     if (height, width) == size:
         return image, label
-    padded_image = np.zeros((*size, 3), np.uint8)
-    padded_label = np.full(size, IGNORE_LABEL, np.uint8)
-    padded_image[:height, :width], padded_label[:height, :width] = image, label
-    return padded_image, padded_label
+    border = (0, size[0] - height, 0, size[1] - width, cv2.BORDER_CONSTANT)
+    return cv2.copyMakeBorder(image, *border, value=0), cv2.copyMakeBorder(label, *border, value=IGNORE_LABEL)

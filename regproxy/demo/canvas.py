@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+Point = tuple[float, float]  # (x, y) in metres
+
 SCENE_CLASSES = ("sky", "road", "sidewalk", "building", "tree", "car", "person", "pole")
 SKY, ROAD, SIDEWALK, BUILDING, TREE, CAR, PERSON, POLE = range(len(SCENE_CLASSES))
 OTHER = len(SCENE_CLASSES)  # street furniture that belongs to no class
@@ -57,21 +59,26 @@ class Canvas:
         cv2.fillPoly(self.image, polygons, self.haze(colour, points[..., 2].min()))
         cv2.fillPoly(self.label, polygons, kind)
 
-    def upright(
-        self, kind: int, colour: np.ndarray, box: tuple[float, float, float, float], z: float
-    ) -> None:
+    def polygon(self, kind: int, colour: np.ndarray, points: Sequence[Point], z: float) -> None:
+        """Paint a polygon of points (x, y) that faces the camera at distance z; all in metres."""
+        self.fill(kind, colour, [(*point, z) for point in points])
+
+    def upright(self, kind: int, colour: np.ndarray, box: tuple[float, ...], z: float) -> None:
         """Paint a rectangle (left, bottom, right, top) that faces the camera at distance z; all in metres."""
         left, bottom, right, top = box
-        self.fill(kind, colour, [(left, bottom, z), (left, top, z), (right, top, z), (right, bottom, z)])
+        self.polygon(kind, colour, [(left, bottom), (left, top), (right, top), (right, bottom)], z)
 
-    def ellipse(
-        self, kind: int, colour: np.ndarray, centre: tuple[float, float], radii: tuple[float, float], z: float
-    ) -> None:
+    def ellipse(self, kind: int, colour: np.ndarray, centre: Point, radii: Point, z: float) -> None:
         """Paint an ellipse that faces the camera, with centre (x, y) and radii (x, y), at distance z."""
         (pixel,) = self.project(np.array([(*centre, z)])).tolist()
         axes = [max(1, round(self.focal * radius / max(z, _NEAR))) for radius in radii]
         cv2.ellipse(self.image, pixel, axes, 0, 0, 360, self.haze(colour, z), -1)
         cv2.ellipse(self.label, pixel, axes, 0, 0, 360, kind, -1)
+
+
+def colours(text: str) -> np.ndarray:
+    """Return the colours of a text "rrggbb rrggbb ...", in hexadecimal digits, as uint8 (n, 3) RGB."""
+    return np.frombuffer(bytes.fromhex(text), np.uint8).reshape(-1, 3)
 
 
 def noise(shape: tuple[int, int], random: np.random.Generator, cell: float) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 
 from regproxy.config.formats import FORMATS, SPLITS
 from regproxy.config.parse import choose
-from regproxy.demo.canvas import EGO, OTHER, SCENE_CLASSES
+from regproxy.demo.canvas import SCENE_CLASSES
 from regproxy.demo.scenes import draw_scene
 from regproxy.errors import ConfigError
 from regproxy.storage.atomic import atomic_folder
@@ -19,12 +19,7 @@ DEMO_CLASSES: dict[str, tuple[str, ...]] = {
     "cityscapes": tuple("vegetation" if name == "tree" else name for name in SCENE_CLASSES),
     "folder": SCENE_CLASSES,
 }
-_VOID = {
-    "ade20k": (0, 0),
-    "cityscapes": (4, 1),
-    "folder": (255, 255),
-}  # label values of OTHER and EGO on disk
-_ADE20K_PREFIXES = {"train": "ADE_train", "val": "ADE_val"}
+_VOID = {"ade20k": (0, 0), "cityscapes": (4, 1), "folder": (255, 255)}  # values of OTHER and EGO on disk
 _CITIES = ("demoburg", "demoville")
 _GREY_EVERY = 20  # images per greyscale one: ADE20K has a few greyscale photographs
 _MIN_HEIGHT = 32
@@ -52,7 +47,9 @@ def write_demo(root: Path, *, format: str, num_train: int, num_val: int, seed: i
             f"demo is invalid: expected num_train and num_val >= 1 and height >= {_MIN_HEIGHT}; "
             f"got {num_train}, {num_val} and {height}. Change them in the profile."
         )
-    values = _disk_values(format)
+    official = {name: value for value, name in FORMATS[format].values.items()}
+    classes = [official.get(name, index) for index, name in enumerate(DEMO_CLASSES[format])]
+    values = np.array([*classes, *_VOID[format]], np.uint8)  # label value on disk of each drawn value
     with atomic_folder(root, marker=MARKER) as temporary:
         for split, count in zip(SPLITS, (num_train, num_val), strict=True):
             for index in range(count):
@@ -75,22 +72,11 @@ def draw_sample(
     return draw_scene(height, round(height * random.uniform(1.0, 1.4)), random)
 
 
-def _disk_values(format: str) -> np.ndarray:
-    """Return the label values on disk of SCENE_CLASSES, OTHER and EGO: uint8 (10,)."""
-    spec, names = FORMATS[format], DEMO_CLASSES[format]
-    by_train_id = {train_id: value for value, train_id in spec.values.items()}
-    values = np.zeros(len(SCENE_CLASSES) + 2, np.uint8)
-    for index, name in enumerate(names):
-        values[index] = by_train_id[spec.classes.index(name)] if spec.classes else index
-    values[[OTHER, EGO]] = _VOID[format]
-    return values
-
-
 def _paths(root: Path, format: str, split: str, index: int) -> tuple[Path, Path]:
     spec = FORMATS[format]
     name = f"{index + 1:08d}"
     if format == "ade20k":
-        name = f"{_ADE20K_PREFIXES[split]}_{name}"
+        name = f"ADE_{split}_{name}"
     elif format == "cityscapes":
         city = _CITIES[index % len(_CITIES)]
         name = f"{city}/{city}_{index:06d}_000019"

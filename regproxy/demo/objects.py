@@ -2,23 +2,12 @@
 
 import numpy as np
 
-from regproxy.demo.canvas import BUILDING, CAR, OTHER, PERSON, POLE, TREE, Canvas, noise
+from regproxy.demo.canvas import BUILDING, CAR, OTHER, PERSON, POLE, TREE, Canvas, Point, colours, noise
 
-_WALLS = np.array(
-    (
-        (168, 150, 128),
-        (140, 86, 70),
-        (186, 184, 178),
-        (112, 116, 126),
-        (196, 172, 120),
-        (108, 116, 92),
-        (150, 170, 190),
-    )
-)
-_LEAVES = np.array(((70, 104, 44), (54, 86, 50), (104, 112, 52), (150, 108, 52)))
-_COATS = np.array(
-    ((196, 36, 40), (222, 96, 24), (198, 44, 120), (214, 60, 60), (150, 40, 130), (226, 130, 40))
-)
+_WALLS = colours("a89680 8c5646 bab8b2 70747e c4ac78 6c745c 96aabe")
+_LEAVES = colours("46682c 365632 687034 966c34")
+_COATS = colours("c42428 de6018 c62c78 d63c3c 962882 e28228")
+_CARS = colours("243c8c 2c3e6e 3a4254 ced2d6 146e82 2860a0 dcc43c")
 
 
 def paint_house(canvas: Canvas, side: int, distance: float, span: tuple[float, float], height: float) -> None:
@@ -47,9 +36,7 @@ def _wall(x: float, heights: tuple[float, float], span: tuple[float, float]) -> 
     return [(x, bottom, near), (x, top, near), (x, top, far), (x, bottom, far)]
 
 
-def paint_leaves(
-    canvas: Canvas, green: np.ndarray, centre: tuple[float, float], radii: tuple[float, float], z: float
-) -> None:
+def paint_leaves(canvas: Canvas, green: np.ndarray, centre: Point, radii: Point, z: float) -> None:
     """Paint a tree's crown, an irregular ellipse with centre (x, y) and radii (x, y), at distance z."""
     random = canvas.random
     (centre_pixel,) = canvas.project(np.array([(*centre, z)]))
@@ -108,39 +95,21 @@ def paint_pole(canvas: Canvas, x: float, z: float) -> None:
 def paint_car(canvas: Canvas, x: float, z: float) -> None:
     """Paint a car from behind or ahead, with its near end at distance z and its visible side."""
     random = canvas.random
-    paints = np.array(
-        (
-            (36, 60, 140),
-            (44, 62, 110),
-            (58, 66, 84),
-            (206, 210, 214),
-            (20, 110, 130),
-            (40, 96, 160),
-            (220, 196, 60),
-        )
-    )
-    paint = paints[random.integers(len(paints))] + random.normal(0, 8, 3)
+    paint = _CARS[random.integers(len(_CARS))] + random.normal(0, 8, 3)
     glass, tyre = np.array((52, 60, 70)), np.array((28, 28, 30))
     half, length, roof = random.uniform(0.82, 0.95), random.uniform(3.6, 4.6), random.uniform(1.38, 1.75)
     far, waist = z + length, 0.62 * roof
     flank = x - half if x > canvas.position else x + half
-    canvas.fill(
-        CAR, tyre, [(x - half, 0.0, z), (x + half, 0.0, z), (x + half, 0.0, far), (x - half, 0.0, far)]
-    )
-    canvas.fill(
-        CAR, glass, [(flank, waist, far), (flank, roof, far - 0.7), (flank, roof, z + 0.5), (flank, waist, z)]
-    )
+    back = z + 0.5  # of the windscreen
+    shadow = [(x - half, 0, z), (x + half, 0, z), (x + half, 0, far), (x - half, 0, far)]
+    window = [(flank, waist, far), (flank, roof, far - 0.7), (flank, roof, back), (flank, waist, z)]
+    canvas.fill(CAR, tyre, shadow)
+    canvas.fill(CAR, glass, window)
     canvas.fill(CAR, paint * 0.8, _wall(flank, (0.25, waist), (z, far)))
-    top = half * 0.78
-    for wide, colour, low in ((half, paint * 0.92, waist), (half * 0.86, glass, waist + 0.05)):
-        upper = roof if colour is not glass else roof - 0.1
-        inner = min(top, wide * 0.9)
-        points = [
-            (x - wide, low, z),
-            (x - inner, upper, z + 0.5),
-            (x + inner, upper, z + 0.5),
-            (x + wide, low, z),
-        ]
+    cabin = (half, half * 0.78, waist, roof, paint * 0.92)
+    pane = (half * 0.86, half * 0.774, waist + 0.05, roof - 0.1, glass)
+    for wide, narrow, low, high, colour in (cabin, pane):
+        points = [(x - wide, low, z), (x - narrow, high, back), (x + narrow, high, back), (x + wide, low, z)]
         canvas.fill(CAR, colour, points)
     canvas.upright(CAR, paint, (x - half, 0.28, x + half, waist), z)
     lamp = np.array((190, 40, 36)) if random.random() < 0.6 else np.array((236, 232, 206))
@@ -156,29 +125,19 @@ def paint_person(canvas: Canvas, x: float, z: float) -> None:
     random = canvas.random
     tall, stride = random.uniform(1.5, 1.9), random.uniform(0.02, 0.22)
     coat = _COATS[random.integers(len(_COATS))] + random.normal(0, 8, 3)
-    legs = np.array((44, 40, 96)) + random.normal(0, 12)
+    trousers = np.array((44, 40, 96)) + random.normal(0, 12)
     skin = np.array((206, 166, 138)) * random.uniform(0.45, 1.05)
     hip, neck = 0.48 * tall, 0.84 * tall
     for side in (-1, 1):
         foot = x + side * (0.06 + stride)
-        points = [
-            (x + side * 0.02, hip, z),
-            (x + side * 0.19, hip, z),
-            (foot + 0.07, 0, z),
-            (foot - 0.07, 0, z),
-        ]
-        canvas.fill(PERSON, legs, points)
-    torso = [(x - 0.18, hip - 0.05, z), (x - 0.24, neck, z), (x + 0.24, neck, z), (x + 0.18, hip - 0.05, z)]
-    canvas.fill(PERSON, coat, torso)
+        leg = [(x + side * 0.02, hip), (x + side * 0.19, hip), (foot + 0.07, 0), (foot - 0.07, 0)]
+        canvas.polygon(PERSON, trousers, leg, z)
+    torso = [(x - 0.18, hip - 0.05), (x - 0.24, neck), (x + 0.24, neck), (x + 0.18, hip - 0.05)]
+    canvas.polygon(PERSON, coat, torso, z)
     for side in (-1, 1):
         hand = x + side * (0.26 + 0.4 * stride)
-        arm = [
-            (x + side * 0.18, neck, z),
-            (x + side * 0.27, neck - 0.05, z),
-            (hand, hip, z),
-            (hand - side * 0.1, hip, z),
-        ]
-        canvas.fill(PERSON, coat * 0.85, arm)
+        arm = [(x + side * 0.18, neck), (x + side * 0.27, neck - 0.05), (hand, hip), (hand - side * 0.1, hip)]
+        canvas.polygon(PERSON, coat * 0.85, arm, z)
     canvas.ellipse(PERSON, skin, (x, 0.92 * tall), (0.105, 0.13), z)
 
 

@@ -11,12 +11,14 @@ import cv2
 import numpy as np
 
 from regproxy.demo import objects
-from regproxy.demo.canvas import BUILDING, EGO, ROAD, SIDEWALK, SKY, Canvas, noise
+from regproxy.demo.canvas import BUILDING, EGO, ROAD, SIDEWALK, SKY, Canvas, colours, noise
 
 PlacedObject = tuple[float, Callable[[], None]]  # (distance in metres, function that paints it)
 
 _OVERSAMPLING = 2  # scenes are drawn larger and averaged, so edges are soft as in photographs
 _FAR = 300.0  # metres: where the ground ends
+# (top, bottom) of a clear, an overcast and an evening sky
+_SKIES = colours("6096d6 c4d8ea 969ea8 ced0d2 788cbe f6cea0").reshape(3, 2, 3).astype(np.float32)
 # Relative brightness variation of each class (SCENE_CLASSES, OTHER, EGO), by the size of spots in pixels.
 _TEXTURES = {
     1.0: (0.0, 0.05, 0.02, 0.02, 0.12, 0.01, 0.03, 0.02, 0.04, 0.0),
@@ -69,15 +71,7 @@ def draw_scene(
 def _paint_sky(canvas: Canvas) -> None:
     random = canvas.random
     rows, columns = (side // 4 for side in canvas.label.shape)  # the sky is smooth: a quarter of the size
-    skies = np.array(
-        (
-            ((96, 150, 214), (196, 216, 234)),
-            ((150, 158, 168), (206, 208, 210)),
-            ((120, 140, 190), (246, 206, 160)),
-        ),
-        np.float32,
-    )
-    top, bottom = skies[random.choice(3, p=(0.5, 0.3, 0.2))]
+    top, bottom = _SKIES[random.choice(3, p=(0.5, 0.3, 0.2))]
     share = (np.arange(rows, dtype=np.float32) * 4 / canvas.horizon).clip(0, 1)[:, None, None]
     clouds = sum(
         weight * noise((rows, columns // 3), random, rows / n) for weight, n in ((1, 3), (0.5, 8), (0.3, 20))
@@ -140,12 +134,11 @@ def _place_houses(canvas: Canvas, walk: float) -> list[PlacedObject]:
         while z < 80:
             end = z + random.uniform(6, 15)
             if random.random() < 0.82:
-                house = partial(objects.paint_house, canvas, side, walk, (z, end), random.uniform(4, 13))
-                placed.append((z, house))
+                paint = partial(objects.paint_house, canvas, side, walk, (z, end), random.uniform(4, 13))
             else:
                 x = side * (walk + random.uniform(1, 3))
-                tree = partial(objects.paint_tree, canvas, x, max(z, 2) + 2)
-                placed.append((z, tree))
+                paint = partial(objects.paint_tree, canvas, x, max(z, 2) + 2)
+            placed.append((z, paint))
             z = end + (random.uniform(1, 4) if random.random() < 0.3 else 0)
     return placed
 

@@ -24,17 +24,14 @@ IMAGE_SIZE, NUM_CLASSES = (512, 512), 150  # as in the paper's tables
 def complexity(variant: Variant) -> dict[str, Any]:
     """Return structure and cost of a variant's network at the paper's image size and number of classes.
 
-    Keys: arch, head, region ([h, w] or None), conv, multi_level, num_classes, params, gflops_paper, gmacs.
+    Keys: arch, head, region ((h, w) or None), conv, multi_level, num_classes, params, gflops_paper, gmacs.
     """
     classes = tuple(f"class {index}" for index in range(NUM_CLASSES))
     variant = dataclasses.replace(variant, data=dataclasses.replace(variant.data, classes=classes))
-    config, network = variant.model, build_on_meta(variant)
+    network = build_on_meta(variant)
+    structure = ("arch", "head", "region", "conv", "multi_level")
     return {
-        "arch": config.arch,
-        "head": config.head,
-        "region": list(config.region) if config.region else None,
-        "conv": config.conv,
-        "multi_level": config.multi_level,
+        **{name: getattr(variant.model, name) for name in structure},
         "num_classes": NUM_CLASSES,
         "params": num_parameters(network),
         "gflops_paper": round(gflops_paper(network), 6),
@@ -54,9 +51,10 @@ def num_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def gflops_paper(network: nn.Module, *, image_size: tuple[int, int] = IMAGE_SIZE) -> float:
-    """Return 10^9 operations for one image of (X, Y) pixels, counted as in the paper's Tables 1 and 2."""
-    attention = [module for module in network.modules() if _is_attention(module)]
+def gflops_paper(network: nn.Module) -> float:
+    """Return 10^9 operations for one image of 512 x 512, counted as in the paper's Tables 1 and 2."""
+    # Of all modules, only timm's attention has a joint projection to q, k and v.
+    attention = [module for module in network.modules() if hasattr(module, "qkv")]
     excluded = {id(inner) for module in attention for inner in module.modules()}
     counts: list[int] = []
     hooks = [
@@ -64,7 +62,7 @@ def gflops_paper(network: nn.Module, *, image_size: tuple[int, int] = IMAGE_SIZE
         for module in network.modules()
         if id(module) not in excluded
     ]
-    _run_on_meta(network, image_size)
+    _run_on_meta(network, IMAGE_SIZE)
     for hook in hooks:
         hook.remove()
     return sum(counts) / 1e9
@@ -80,11 +78,6 @@ def gmacs(network: nn.Module, *, image_size: tuple[int, int] = IMAGE_SIZE) -> fl
 def _run_on_meta(network: nn.Module, image_size: tuple[int, int]) -> None:
     with torch.no_grad():
         network(torch.empty(1, 3, *image_size, device="meta"))
-
-
-def _is_attention(module: nn.Module) -> bool:
-    """Return whether a module is timm's attention, the only kind with a joint projection to q, k and v."""
-    return hasattr(module, "qkv")
 
 
 def _count(counts: list[int], module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:

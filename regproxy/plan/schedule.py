@@ -65,17 +65,13 @@ def list_schedule(tasks: Sequence[Task], gpus: int) -> Schedule:
     running: list[tuple[float, int]] = []  # heap of (end in seconds, index of the task)
     starts = [0.0] * len(tasks)
     while waiting:
-        still_waiting = []
-        for index in waiting:
+        for index in waiting.copy():
             if needs[index] <= free_units:
                 free_units -= needs[index]
                 starts[index] = now
                 heapq.heappush(running, (now + tasks[index].seconds, index))
-            else:
-                still_waiting.append(index)
-        waiting = still_waiting
-        if waiting:
-            now = running[0][0]
-            while running and running[0][0] == now:
-                free_units += needs[heapq.heappop(running)[1]]
+                waiting.remove(index)
+        now = running[0][0]
+        while running and running[0][0] == now:
+            free_units += needs[heapq.heappop(running)[1]]
     return Schedule(tasks=tuple(tasks), starts=tuple(starts), gpus=gpus)

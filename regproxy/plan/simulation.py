@@ -5,9 +5,9 @@ It includes training and start-up, but not validation, scoring or the start of n
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from regproxy.config.parse import choose
 from regproxy.config.profile import Profile
@@ -15,16 +15,7 @@ from regproxy.config.variant import Variant
 from regproxy.errors import ConfigError
 from regproxy.plan.schedule import Schedule, Task, list_schedule
 from regproxy.plan.speeds import Assumptions, Source, Speeds, crop_gmacs, speed_names
-
-
-class HasVariant(Protocol):
-    """Anything with a variant, such as a trial."""
-
-    @property
-    def variant(self) -> Variant: ...
-
-
-T = TypeVar("T", bound=HasVariant)
+from regproxy.runs.trial import Trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +35,9 @@ class Plan:
 
     trials: tuple[PlannedTrial, ...]
     schedule: Schedule
+
+
+T = TypeVar("T", PlannedTrial, Trial)
 
 
 def longest_first(trials: Iterable[T]) -> list[T]:
@@ -87,7 +81,13 @@ def plan(
         resources = dataclasses.replace(resources, workers=workers)
     for variant in profile.variants:
         resources.check_batch(variant, profile.name)
-    _check_given(profile, speeds.given)
+    names = list(dict.fromkeys(name for variant in profile.variants for name in speed_names(variant)))
+    for name, value in speeds.given.items():
+        choose(name, names, "speeds: variant or architecture")
+        if type(value) not in (int, float) or not 0 < value < math.inf:
+            raise ConfigError(
+                f"speed of {name} is invalid: expected images/s of one GPU, above 0; got {value!r}"
+            )
     gpus_per_worker = resources.gpus or 1.0
     trials = []
     for variant in profile.variants:
@@ -102,13 +102,3 @@ def plan(
         ]
     trials = longest_first(trials)
     return Plan(trials=tuple(trials), schedule=list_schedule([trial.task for trial in trials], gpus))
-
-
-def _check_given(profile: Profile, given: Mapping[str, float]) -> None:
-    names = list(dict.fromkeys(name for variant in profile.variants for name in speed_names(variant)))
-    for name, value in given.items():
-        choose(name, names, "speeds: variant or architecture")
-        if type(value) not in (int, float) or not 0 < value < math.inf:
-            raise ConfigError(
-                f"speed of {name} is invalid: expected images/s of one GPU, above 0; got {value!r}"
-            )

@@ -19,7 +19,7 @@ from regproxy.errors import ConfigError
 from regproxy.plan.complexity import build_on_meta, gmacs
 
 PEAK_TFLOPS = {"bf16": 312.0, "float32": 19.5}  # NVIDIA A100, dense; its data sheet
-_PASSES, _OPERATIONS_PER_MAC = 3, 2  # one forward and two for the backward pass
+_OPERATIONS_PER_MAC = 3 * 2  # a forward pass and two for the backward pass, of two operations each
 Source = Literal["measured", "assumed"]
 
 
@@ -28,7 +28,7 @@ class Assumptions:
     """Values that a plan uses where nothing was measured."""
 
     tflops: float | None = (
-        None  # peak of one GPU in 10^12 operations/s; None: an A100 at the recipe's precision
+        None  # peak of one GPU, 10^12 operations/s; None: an A100 at the recipe's precision
     )
     mfu: float = 0.35  # share of the peak that training reaches
     efficiency: float = 0.9  # speed that each worker after the first adds, as a share of the first one's
@@ -64,9 +64,8 @@ class Speeds:
         for name in speed_names(variant):
             if name in self.given:
                 return self.given[name], "measured"
-        if variant.fingerprint() in self.recorded:
-            return self.recorded[variant.fingerprint()], "measured"
-        return assumed_speed(variant, assumptions), "assumed"
+        recorded = self.recorded.get(variant.fingerprint())
+        return (recorded, "measured") if recorded else (assumed_speed(variant, assumptions), "assumed")
 
 
 def speed_names(variant: Variant) -> list[str]:
@@ -80,7 +79,7 @@ def speed_names(variant: Variant) -> list[str]:
 
 def assumed_speed(variant: Variant, assumptions: Assumptions) -> float:
     """Return the assumed images per second of one GPU for a variant's network."""
-    operations = _OPERATIONS_PER_MAC * _PASSES * crop_gmacs(variant)  # in 10^9 for one image
+    operations = _OPERATIONS_PER_MAC * crop_gmacs(variant)  # in 10^9 for one image
     return assumptions.peak_tflops(variant.recipe.precision) * 1e3 * assumptions.mfu / operations
 
 
@@ -120,13 +119,8 @@ def recorded_speeds(runs: Path, assumptions: Assumptions) -> dict[str, float]:
 
 def crop_gmacs(variant: Variant) -> float:
     """Return 10^9 multiply-adds of a forward pass on one training crop; cached for each network."""
-    model = dataclasses.replace(
-        variant.model,
-        pretrain="none",
-        weights=None,
-        drop_path=0.0,
-        tap=None if variant.model.tap is None else 0,
-    )
+    tap = None if variant.model.tap is None else 0
+    model = dataclasses.replace(variant.model, pretrain="none", weights=None, drop_path=0.0, tap=tap)
     data = dataclasses.replace(variant.data, name="", root="")
     recipe = Recipe(steps=1, crop=variant.recipe.crop, scale=variant.recipe.crop)
     return _count(dataclasses.replace(variant, name="", data=data, model=model, recipe=recipe))

@@ -2,8 +2,8 @@
 
 import json
 import math
-from collections.abc import Iterable
 from dataclasses import asdict
+from statistics import fmean
 from typing import Any
 
 from regproxy.errors import ConfigError
@@ -11,7 +11,8 @@ from regproxy.plan.simulation import Plan, PlannedTrial
 from regproxy.plan.speeds import Assumptions
 
 _HEAD = ("arch", "data set", "trainings", "GPUs each", "images/s", "speed", "hours each", "GPU hours")
-_LINE = "{:10} {:12} {:>9} {:>9} {:>9} {:9} {:>10} {:>10}"
+_TITLES = "{:10} {:12} {:>9} {:>9} {:>9} {:9} {:>10} {:>10}"
+_LINE = "{:10} {:12} {:>9} {:>9g} {:>9.1f} {:9} {:>10.2f} {:>10.1f}"
 _HOUR = 3600.0
 
 
@@ -41,7 +42,6 @@ def summary(plan: Plan, price: float | None) -> dict[str, Any]:
 
 def as_json(plan: Plan, profile: str, assumptions: Assumptions, price: float | None) -> str:
     """Return the summary, the assumptions and every training with its start, as a JSON object."""
-    starts = plan.schedule.starts
     trials = [
         {
             "data": trial.variant.data.name,
@@ -54,15 +54,10 @@ def as_json(plan: Plan, profile: str, assumptions: Assumptions, price: float | N
             "start_hours": start / _HOUR,
             "hours": trial.task.seconds / _HOUR,
         }
-        for trial, start in zip(plan.trials, starts, strict=True)
+        for trial, start in zip(plan.trials, plan.schedule.starts, strict=True)
     ]
-    content = {
-        "profile": profile,
-        **summary(plan, price),
-        "assumptions": asdict(assumptions),
-        "trials": trials,
-    }
-    return json.dumps(content, indent=1)
+    totals = {"profile": profile, **summary(plan, price), "assumptions": asdict(assumptions)}
+    return json.dumps({**totals, "trials": trials}, indent=1)
 
 
 def as_text(plan: Plan, profile: str, assumptions: Assumptions, price: float | None) -> str:
@@ -71,21 +66,16 @@ def as_text(plan: Plan, profile: str, assumptions: Assumptions, price: float | N
     groups: dict[tuple[str, str, str], list[PlannedTrial]] = {}
     for trial in plan.trials:
         groups.setdefault((trial.variant.model.arch, trial.variant.data.name, trial.source), []).append(trial)
-    lines = [_LINE.format(*_HEAD)]
+    lines = [_TITLES.format(*_HEAD)]
     for (arch, data, source), trials in groups.items():
-        hours = [trial.task.seconds / _HOUR for trial in trials]
+        gpus = trials[0].task.gpus
+        speed = fmean(trial.images_per_second for trial in trials)
+        hours = fmean(trial.task.seconds / _HOUR for trial in trials)
         gpu_hours = sum(trial.task.gpus * trial.task.seconds for trial in trials) / _HOUR
-        lines.append(
-            _LINE.format(
-                *(arch, data, len(trials), f"{trials[0].task.gpus:g}"),
-                *(f"{_mean(t.images_per_second for t in trials):.1f}", source),
-                *(f"{_mean(hours):.2f}", f"{gpu_hours:.1f}"),
-            )
-        )
-    trainings = total["trainings"]
+        lines.append(_LINE.format(arch, data, len(trials), gpus, speed, source, hours, gpu_hours))
     lines += [
         "",
-        f"{trainings} trainings of profile {profile} on {total['gpus']} GPUs, longest first",
+        f"{total['trainings']} trainings of profile {profile} on {total['gpus']} GPUs, longest first",
         f"makespan     {total['makespan_hours']:.2f} hours ({total['makespan_hours'] / 24:.2f} days)",
         f"utilisation  {100 * total['utilisation']:.1f} %",
         f"GPU hours    {total['gpu_hours']:.1f} in trainings, {total['reserved_gpu_hours']:.1f} reserved",
@@ -93,23 +83,13 @@ def as_text(plan: Plan, profile: str, assumptions: Assumptions, price: float | N
     if price is not None:
         released = f"{price * total['gpu_hours']:.2f} if idle GPUs are released"
         lines.append(f"cost         {total['cost']:.2f} at {price:g} a GPU hour; {released}")
-    return "\n".join([*lines, *_assumptions_text(plan.trials, assumptions)])
-
-
-def _assumptions_text(trials: Iterable[PlannedTrial], assumptions: Assumptions) -> list[str]:
-    """Return lines that state how speeds were assumed and what the plan excludes."""
-    lines = []
-    precisions = sorted({trial.variant.recipe.precision for trial in trials if trial.source == "assumed"})
+    assumed = [trial.variant.recipe for trial in plan.trials if trial.source == "assumed"]
+    precisions = sorted({recipe.precision for recipe in assumed})
     if precisions:
         peaks = [f"{assumptions.peak_tflops(precision):g} TFLOP/s ({precision})" for precision in precisions]
         lines.append(f"assumed: {' and '.join(peaks)} a GPU, MFU {assumptions.mfu:g}, 3 x forward GMACs")
-    return [
-        *lines,
+    lines.append(
         f"included: {assumptions.startup_seconds:g} s of start-up for each training; each further worker "
-        f"adds {assumptions.efficiency:g} of the first one's speed; excluded: validation, scoring",
-    ]
-
-
-def _mean(values: Iterable[float]) -> float:
-    values = list(values)
-    return sum(values) / len(values)
+        f"adds {assumptions.efficiency:g} of the first one's speed; excluded: validation, scoring"
+    )
+    return "\n".join(lines)

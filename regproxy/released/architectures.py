@@ -24,28 +24,20 @@ class Architecture:
     variant: str
     backbone: Backbone
     layout: tuple[int, int, tuple[int, ...], bool]  # width, blocks, stem's bottlenecks by stage, distilled?
-    taps: Mapping[str, int]  # by data set
-    schedule: Literal["poly", "cosine_restart"]
-
-    @property
-    def patch(self) -> int:
-        """Side of a patch in pixels, the last number of the architecture's name."""
-        return int(self.arch.rsplit("/", 1)[1])
+    taps: tuple[int, int]  # on ADE20K and on Cityscapes
+    restarts: bool  # whether the schedule is cosine_restart, not poly
 
 
-def _row(arch: str, variant: str, timm_name: str, layout: tuple, taps: tuple[int, int]) -> Architecture:
-    schedule = "cosine_restart" if layout[0] >= 768 else "poly"  # wide models restart
-    by_dataset = dict(zip(("ade20k", "cityscapes"), taps, strict=True))
-    return Architecture(arch, variant, Backbone(timm_name=timm_name), layout, by_dataset, schedule)
-
-
-ARCHITECTURES = (
-    _row("Ti/16", "official-ti", "vit_tiny_patch16_384", (192, 12, (), False), (4, 2)),
-    _row("S/16", "official-s", "vit_small_patch16_384", (384, 12, (), False), (4, 2)),
-    _row("R26+S/32", "official-r26", "vit_small_r26_s32_384", (384, 12, (2, 2, 2, 2), False), (-1, -1)),
-    _row("B/16", "official-b", "deit_base_distilled_patch16_384", (768, 12, (), True), (4, 2)),
-    _row("L/16", "official-l", "vit_large_patch16_384", (1024, 24, (), False), (9, 5)),
-    _row("R50+L/32", "official-r50", "vit_large_r50_s32_384", (1024, 24, (3, 4, 6, 3), False), (-1, -1)),
+ARCHITECTURES = tuple(
+    Architecture(arch, variant, Backbone(timm_name=timm_name), layout, taps, restarts=layout[0] >= 768)
+    for arch, variant, timm_name, layout, taps in (
+        ("Ti/16", "official-ti", "vit_tiny_patch16_384", (192, 12, (), False), (4, 2)),
+        ("S/16", "official-s", "vit_small_patch16_384", (384, 12, (), False), (4, 2)),
+        ("R26+S/32", "official-r26", "vit_small_r26_s32_384", (384, 12, (2, 2, 2, 2), False), (-1, -1)),
+        ("B/16", "official-b", "deit_base_distilled_patch16_384", (768, 12, (), True), (4, 2)),
+        ("L/16", "official-l", "vit_large_patch16_384", (1024, 24, (), False), (9, 5)),
+        ("R50+L/32", "official-r50", "vit_large_r50_s32_384", (1024, 24, (3, 4, 6, 3), False), (-1, -1)),
+    )
 )
 
 
@@ -82,20 +74,22 @@ def official_variant(architecture: Architecture, dataset: Dataset, *, crop: int,
     """
     ade20k = dataset == "ade20k"
     steps = 160_000 if ade20k else 80_000
-    scale = (
-        (4 * crop, crop) if ade20k else (2048, 1024)
-    )  # (long, short); the short side of ADE20K is the crop's
+    scale = (4 * crop, crop) if ade20k else (2048, 1024)  # (long, short); ADE20K: short side as the crop
     stride = crop if ade20k else min(crop, 512)
-    restarts = architecture.schedule == "cosine_restart"
+    schedule = {}  # the default, poly
+    if architecture.restarts:
+        periods = (steps // 8, steps // 4, steps * 5 // 8)
+        schedule = dict(schedule="cosine_restart", cosine_periods=periods, cosine_weights=(1.0, 0.5, 0.25))
+    spec = FORMATS[dataset]
     return Variant(
         name=architecture.variant,
         data=DataConfig(
             name=dataset,
             format=dataset,
             root=f"data/{dataset}",
-            classes=FORMATS[dataset].classes,
-            train_split=FORMATS[dataset].splits[0],
-            val_split=FORMATS[dataset].splits[1],
+            classes=spec.classes,
+            train_split=spec.splits[0],
+            val_split=spec.splits[1],
         ),
         model=ModelConfig(
             arch=architecture.arch,
@@ -103,16 +97,14 @@ def official_variant(architecture: Architecture, dataset: Dataset, *, crop: int,
             head="regproxy",
             region=(region, region),
             conv="depthwise",  # all released models have this kind
-            tap=architecture.taps[dataset],
+            tap=architecture.taps[0 if ade20k else 1],
             drop_path=0.1,
         ),
         recipe=Recipe(
             steps=steps,
             crop=(crop, crop),
             scale=scale,
-            schedule=architecture.schedule,
-            cosine_periods=(steps // 8, steps // 4, steps * 5 // 8) if restarts else (),
-            cosine_weights=(1.0, 0.5, 0.25) if restarts else (),
+            **schedule,
         ),
         evaluation=Evaluation(
             scale=scale,

@@ -75,11 +75,11 @@ def import_official(
         variant, weights = convert(weights, dataset=dataset, architectures=architectures)
     except DataError as error:
         raise DataError(f"{checkpoint} {error}") from None
-    sha256 = file_sha256(checkpoint)
     with torch.device("meta"):
         model = build(variant)
     model.load_state_dict(weights, assign=True)
-    record = {"format": 1, "source": checkpoint.name, "source_sha256": sha256, "variant": variant.to_dict()}
+    source = {"source": checkpoint.name, "source_sha256": file_sha256(checkpoint)}
+    record = {"format": 1, **source, "variant": variant.to_dict()}
     with atomic_folder(out, marker="run.json") as temporary:
         save_model(model, temporary)
         write_json(temporary / "run.json", record)
@@ -152,9 +152,8 @@ def recognise(
         raise DataError(
             f"has {num_classes} classes, which is {known[num_classes]}, not {dataset}. Omit the data set."
         )
-    patches = shapes[_POSITION][1] - (
-        2 if architecture.layout[3] else 1
-    )  # without class and distillation token
+    prefix_tokens = 2 if architecture.layout[3] else 1  # class and distillation token
+    patches = shapes[_POSITION][1] - prefix_tokens
     grid, channels = math.isqrt(max(patches, 0)), shapes[_AFFINITY][0]
     if grid**2 != patches or not grid:
         raise DataError(f"has a position embedding of {patches} patches, which is not a square grid")
@@ -163,7 +162,8 @@ def recognise(
         raise DataError(
             f"has an affinity head of {channels} channels; expected 9 h w with h = w, such as 144 for 4x4"
         )
-    return official_variant(architecture, known[num_classes], crop=grid * architecture.patch, region=region)
+    patch = int(architecture.arch.rsplit("/", 1)[1])  # pixels, the last number of the name
+    return official_variant(architecture, known[num_classes], crop=grid * patch, region=region)
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -64,7 +64,7 @@ def test_another_node_goes_on(exchange, make_trial: MakeTrial, tmp_path: Path, s
     same_bits(exchange, make_trial, trial)
 
 
-@pytest.mark.parametrize("damage", ["cut", "changed", "missing"])
+@pytest.mark.parametrize("damage", ["cut", "changed", "missing", "unfinished"])
 def test_a_broken_checkpoint_is_refused(exchange, make_trial: MakeTrial, tmp_path: Path, damage: str) -> None:
     trial = make_trial(**CHANGES)
     (place,) = exchange.upload_inputs([trial])
@@ -75,6 +75,8 @@ def test_a_broken_checkpoint_is_refused(exchange, make_trial: MakeTrial, tmp_pat
     content = file.read_bytes()
     if damage == "missing":
         (newest / "manifest.json").unlink()
+    elif damage == "unfinished":
+        (newest / "files.json").unlink()
     else:
         file.write_bytes(content[:-100] if damage == "cut" else content[:-1] + bytes([content[-1] ^ 1]))
     reports: list[Progress] = []

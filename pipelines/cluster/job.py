@@ -5,10 +5,11 @@ python -m pipelines.cluster.job
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,11 +23,8 @@ from regproxy.runs.shared_storage import SharedStorage
 from regproxy.storage.folders import download_folder
 
 LIMIT_BYTES = 100 * 2**20  # Ray's dashboard refuses larger packages, but only after the upload
-_PASSED_VARIABLES = ("REGPROXY_STORAGE", "REGPROXY_CACHE", "MLFLOW_TRACKING_URI")
-_PASSED_PREFIXES = ("AWS_", "MLFLOW_TRACKING_")
-_POLL_INTERVAL_S = 1.0
-_MAX_BACKOFF_S = 30.0
-_CONNECTION_TIMEOUT_S = 900.0
+_PASSED_VARIABLES = re.compile("AWS_|MLFLOW_TRACKING_|REGPROXY_(STORAGE|CACHE)$")
+_POLL_INTERVAL_S, _MAX_BACKOFF_S = 1.0, 30.0
 
 
 def job() -> int:
@@ -59,7 +57,7 @@ def job() -> int:
         ) from None
     print(f"job {name}", flush=True)
     try:
-        status = follow(client, name, lambda text: print(text, end="", flush=True))
+        status = follow(client, name)
     except KeyboardInterrupt:
         print(
             f"\nthe job continues on the cluster\n  show its log: ray job logs --follow {name}\n"
@@ -77,11 +75,7 @@ def job() -> int:
 
 def passed_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment variables that are passed to the job."""
-    return {
-        name: value
-        for name, value in environment.items()
-        if name in _PASSED_VARIABLES or name.startswith(_PASSED_PREFIXES)
-    }
+    return {name: value for name, value in environment.items() if _PASSED_VARIABLES.match(name)}
 
 
 def check_size(tree: Path, limit: int = LIMIT_BYTES) -> int:
@@ -108,10 +102,8 @@ def check_size(tree: Path, limit: int = LIMIT_BYTES) -> int:
     return total
 
 
-def follow(
-    client: Any, job: str, write: Callable[[str], None], *, timeout_s: float = _CONNECTION_TIMEOUT_S
-) -> int:
-    """Write the job's log until it ends; return its exit status, 1 if it ended without one.
+def follow(client: Any, job: str, *, timeout_s: float = 900.0) -> int:
+    """Print the job's log until it ends; return its exit status, 1 if it ended without one.
 
     A lost connection is retried, and the log continues where it was.
 
@@ -126,7 +118,7 @@ def follow(
         async for text in client.tail_job_logs(job):  # starts at the beginning of the log
             lost_since, pause = None, _POLL_INTERVAL_S
             new, skip = text[skip:], max(skip - len(text), 0)
-            write(new)
+            print(new, end="", flush=True)
             num_shown += len(new)
 
     while True:
@@ -148,7 +140,7 @@ def follow(
         pause = min(2 * pause, _MAX_BACKOFF_S) if lost_since else pause
     if info.status.value == "SUCCEEDED":
         return 0
-    write(f"{info.message}\n")
+    print(info.message, flush=True)
     return info.driver_exit_code or 1
 
 

@@ -2,10 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pipelines.tracking.store import MlflowStore
 
 SQLITE = "sqlite:///"
 
@@ -15,8 +11,8 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{Path('mlflow.db').absolute()}"
 
 
-def import_store() -> "type[MlflowStore]":
-    """Return the class that uploads; set MLflow's variables that the user has not set, and import MLflow."""
+def import_store() -> type:
+    """Return the class MlflowStore; set MLflow's variables that the user has not set, and import MLflow."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # a retry could create a run twice
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")  # seconds

@@ -9,6 +9,7 @@ import os
 import shutil
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -38,16 +39,14 @@ def train_anywhere(trial: Trial, context: Context, *, git_commit: str | None = N
     trial = replace(trial, data_dir=str(local_data(trial.data_dir)), pretrained_dir=str(local_weights(trial)))
     if not is_url(trial.run_dir):
         return (yield from train(trial, context, git_commit=git_commit))
-    run, scratch = Storage(trial.run_dir), scratch_dir(trial, context.rank)
+    run, digest = Storage(trial.run_dir), hashlib.sha256(trial.run_dir.encode()).hexdigest()
+    scratch = cache_dir() / "runs" / f"{trial.fingerprint}-{digest[:12]}" / f"rank-{context.rank}"
     local = replace(trial, run_dir=str(scratch))
     # If the process died after its last step but before the end of the upload, only the upload is repeated.
     record = local.finished_record() if context.is_main else None
     if not context.any(record is not None):
         notes = download_checkpoint(run, scratch, trial.fingerprint, context)
-
-        def upload(path: Path) -> str | None:
-            return upload_checkpoint(path, run=run, history=scratch / HISTORY)
-
+        upload = partial(upload_checkpoint, run=run, history=scratch / HISTORY)
         training = train(local, context, git_commit=git_commit, upload=upload)
         record = yield from _with_notes(training, notes)
     if context.is_main and record is not None:
@@ -62,12 +61,6 @@ def _with_notes(training: Training, notes: list[str]) -> Training:
         first = next(training)
         yield replace(first, notes=(*notes, *first.notes))
         return (yield from training)
-
-
-def scratch_dir(trial: Trial, rank: int) -> Path:
-    """Return the local folder of a worker; it depends on the fingerprint and on the run folder."""
-    run = hashlib.sha256(trial.run_dir.encode()).hexdigest()[:12]
-    return cache_dir() / "runs" / f"{trial.fingerprint}-{run}" / f"rank-{rank}"
 
 
 def local_weights(trial: Trial) -> Path:

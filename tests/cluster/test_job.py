@@ -79,29 +79,31 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job, "_POLL_INTERVAL_S", 0.0)
 
 
-def test_log_goes_on_where_a_lost_connection_left_it(no_pauses: None) -> None:
+def test_log_goes_on_where_a_lost_connection_left_it(
+    no_pauses: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     lost = (
         requests.exceptions.ConnectionError("reset"),
         aiohttp.ServerDisconnectedError(),
         RuntimeError("500"),
     )
     cluster = Cluster("one\n", lost[0], "one\ntwo\n", lost[1], lost[2], "one\ntwo\nthree\n")
-    shown: list[str] = []
-    assert job.follow(cluster, "job", shown.append) == 0
-    assert "".join(shown) == "one\ntwo\nthree\n"
+    assert job.follow(cluster, "job") == 0
+    assert capsys.readouterr().out == "one\ntwo\nthree\n"
 
 
 @pytest.mark.parametrize(("status", "code", "expected"), [("FAILED", 7, 7), ("STOPPED", None, 1)])
-def test_status_is_that_of_the_job(no_pauses: None, status: str, code: int | None, expected: int) -> None:
-    shown: list[str] = []
-    assert job.follow(Cluster("log\n", status=status, code=code), "job", shown.append) == expected
-    assert shown == ["log\n", "why it ended\n"]
+def test_status_is_that_of_the_job(
+    no_pauses: None, capsys: pytest.CaptureFixture[str], status: str, code: int | None, expected: int
+) -> None:
+    assert job.follow(Cluster("log\n", status=status, code=code), "job") == expected
+    assert capsys.readouterr().out == "log\nwhy it ended\n"
 
 
 def test_a_cluster_that_is_gone_is_given_up(no_pauses: None) -> None:
     cluster = Cluster("one\n", *(OSError("no route") for _ in range(1000)))
     with pytest.raises(ConfigError, match=r"has not answered .* \(no route\), job name may still be running"):
-        job.follow(cluster, "name", print, timeout_s=0.01)
+        job.follow(cluster, "name", timeout_s=0.01)
 
 
 def free_ports(number: int) -> list[int]:

@@ -3,12 +3,18 @@
 python -m pipelines.cluster.job
 """
 
+import asyncio
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
+import aiohttp
 import yaml
 
 from pipelines.cluster.environment import set_job_environment
@@ -16,39 +22,42 @@ from regproxy.errors import ConfigError, UserError
 from regproxy.runs.shared_storage import SharedStorage
 from regproxy.storage.folders import download_folder
 
-COMMAND = "make cluster-repro"
-LIMIT_BYTES = 100 * 2**20  # Ray refuses larger working directories
-# Not sent, besides what .gitignore names: a job creates these itself or downloads them from the storage.
-EXCLUDES = (".git", ".venv", "data", "runs", "results", "reports", "complexity", "mlartifacts", ".ray")
-EXCLUDED_FILES = ("mlflow.db", "mlflow.db-shm", "mlflow.db-wal")
-_PASSED_VARIABLES = ("REGPROXY_STORAGE", "REGPROXY_CACHE", "MLFLOW_TRACKING_URI")
-_PASSED_PREFIXES = ("AWS_", "MLFLOW_TRACKING_")
+LIMIT_BYTES = 100 * 2**20  # Ray's dashboard refuses larger packages, but only after the upload
+_PASSED_VARIABLES = re.compile("AWS_|MLFLOW_TRACKING_|REGPROXY_(STORAGE|CACHE)$")
+_POLL_INTERVAL_S, _MAX_BACKOFF_S = 1.0, 30.0
 
 
 def job() -> int:
     """Submit the job, print its log and download its results; return its exit status.
 
     Raises:
-        ConfigError: no cluster or no storage is set, or the working tree is too large.
+        ConfigError: no cluster or storage is set, the working tree is too large, or the cluster refuses it.
     """
-    shared = SharedStorage.from_environment()
-    if not os.environ.get("RAY_ADDRESS"):
+    shared, address, tree = SharedStorage.from_environment(), os.environ.get("RAY_ADDRESS"), Path.cwd()
+    if not address:
         raise ConfigError("RAY_ADDRESS is not set, give the cluster's dashboard, such as http://head:8265")
     if shared is None:
         raise ConfigError(
             "REGPROXY_STORAGE is not set: a job leaves its files on the cluster; give a URL that the cluster "
             "and this machine both reach, such as s3://bucket/folder"
         )
-    tree = Path.cwd()
     check_size(tree)
-    excludes = [f"/{name}" for name in (*EXCLUDES, *EXCLUDED_FILES)]
     set_job_environment()
-    from pipelines.cluster.job_client import follow, submit
+    from ray.job_submission import JobSubmissionClient
 
-    client, name = submit(COMMAND, tree=tree, excludes=excludes, variables=passed_variables(os.environ))
+    try:
+        client = JobSubmissionClient(address)
+        environment = {"working_dir": str(tree), "env_vars": passed_variables(os.environ)}
+        name = client.submit_job(entrypoint="make cluster-repro", runtime_env=environment)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        line = str(error).strip().splitlines()[0]
+        raise ConfigError(
+            f"the cluster at RAY_ADDRESS={address} refused the job ({line}); give its dashboard, such as "
+            f"http://head:8265, and RAY_AUTH_TOKEN if it asks for one"
+        ) from None
     print(f"job {name}", flush=True)
     try:
-        status = follow(client, name, lambda text: print(text, end="", flush=True))
+        status = follow(client, name)
     except KeyboardInterrupt:
         print(
             f"\nthe job continues on the cluster\n  show its log: ray job logs --follow {name}\n"
@@ -58,28 +67,34 @@ def job() -> int:
         )
         return 130
     for profile in yaml.safe_load((tree / "params.yaml").read_text())["profiles"]:
-        for kind in ("results", "reports"):
-            files = download_folder(shared.storage / f"{kind}/{profile}", tree / kind / profile)
-            print(f"{len(files)} files downloaded to {kind}/{profile}/")
+        for folder in (f"results/{profile}", f"reports/{profile}"):
+            files = download_folder(shared.storage / folder, tree / folder)
+            print(f"{len(files)} files downloaded to {folder}/")
     return status
 
 
 def passed_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment variables that are passed to the job."""
-    return {
-        name: value
-        for name, value in environment.items()
-        if name in _PASSED_VARIABLES or name.startswith(_PASSED_PREFIXES)
-    }
+    return {name: value for name, value in environment.items() if _PASSED_VARIABLES.match(name)}
 
 
 def check_size(tree: Path, limit: int = LIMIT_BYTES) -> int:
-    """Return the size of the sent files in bytes; raise ConfigError if a job cannot take that much."""
-    sizes = {path: path.stat().st_size for path in sent_files(tree)}
+    """Return the bytes of the files that Ray sends, all but .git and what .gitignore files name.
+
+    Raises:
+        ConfigError: they are more than `limit`; names the largest files.
+    """
+    with TemporaryDirectory() as repository:  # without an index, so git reads .gitignore files as Ray does
+        git = ["git", f"--git-dir={repository}", f"--work-tree={tree}"]
+        listing = ["ls-files", "--others", "--exclude-per-directory=.gitignore", "-z"]
+        subprocess.run([*git, "init", "--quiet"], check=True)
+        output = subprocess.run([*git, *listing], cwd=tree, check=True, capture_output=True, text=True).stdout
+    files = [name for name in output.split("\0") if (tree / name).is_file()]
+    sizes = {name: (tree / name).stat().st_size for name in files}
     total = sum(sizes.values())
     if total > limit:
         largest = sorted(sizes, key=sizes.get, reverse=True)[:5]
-        names = ", ".join(f"{path.relative_to(tree)} ({sizes[path] / 2**20:.1f} MiB)" for path in largest)
+        names = ", ".join(f"{name} ({sizes[name] / 2**20:.1f} MiB)" for name in largest)
         raise ConfigError(
             f"the working tree has {total / 2**20:.1f} MiB, a job takes {limit / 2**20:.0f} MiB; move the "
             f"largest files elsewhere or list them in .gitignore: {names}"
@@ -87,20 +102,46 @@ def check_size(tree: Path, limit: int = LIMIT_BYTES) -> int:
     return total
 
 
-def sent_files(tree: Path) -> Iterable[Path]:
-    """Return the files that are sent: all that git would track, except what a job creates itself."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-        cwd=tree,
-        capture_output=True,
-        text=True,
-    )
-    if listed.returncode == 0:
-        paths = [tree / name for name in listed.stdout.split("\0") if name]
-    else:  # not a git repository
-        paths = list(tree.rglob("*"))
-    excluded = {*EXCLUDES, *EXCLUDED_FILES}
-    return [path for path in paths if path.is_file() and path.relative_to(tree).parts[0] not in excluded]
+def follow(client: Any, job: str, *, timeout_s: float = 900.0) -> int:
+    """Print the job's log until it ends; return its exit status, 1 if it ended without one.
+
+    A lost connection is retried, and the log continues where it was.
+
+    Raises:
+        ConfigError: the cluster has not answered for `timeout_s`; the job may continue.
+    """
+    num_shown, lost_since, pause = 0, None, _POLL_INTERVAL_S  # num_shown: characters of the log
+
+    async def tail() -> None:
+        nonlocal num_shown, lost_since, pause
+        skip = num_shown
+        async for text in client.tail_job_logs(job):  # starts at the beginning of the log
+            lost_since, pause = None, _POLL_INTERVAL_S
+            new, skip = text[skip:], max(skip - len(text), 0)
+            print(new, end="", flush=True)
+            num_shown += len(new)
+
+    while True:
+        try:
+            asyncio.run(tail())
+            info = client.get_job_info(job)
+            lost_since, pause = None, _POLL_INTERVAL_S
+            if info.status.is_terminal():
+                break
+        except (OSError, RuntimeError, aiohttp.ClientError) as error:
+            lost_since = lost_since or time.monotonic()
+            if time.monotonic() - lost_since >= timeout_s:
+                raise ConfigError(
+                    f"the cluster has not answered for {timeout_s / 60:.0f} minutes ({error}), job {job} "
+                    f"may still be running: follow it with `ray job logs --follow {job}`"
+                ) from None
+            print(f"no connection to the cluster ({error}), retrying", file=sys.stderr, flush=True)
+        time.sleep(pause)
+        pause = min(2 * pause, _MAX_BACKOFF_S) if lost_since else pause
+    if info.status.value == "SUCCEEDED":
+        return 0
+    print(info.message, flush=True)
+    return info.driver_exit_code or 1
 
 
 def main() -> int:

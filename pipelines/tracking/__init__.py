@@ -11,8 +11,11 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{Path('mlflow.db').absolute()}"
 
 
-def configure_mlflow() -> None:
-    """Set MLflow's environment variables that the user has not set; call it before importing mlflow."""
+def import_store() -> type:
+    """Return the class MlflowStore; set MLflow's variables that the user has not set, and import MLflow."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # a retry could create a run twice
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")  # seconds
+    from pipelines.tracking.store import MlflowStore
+
+    return MlflowStore

@@ -26,6 +26,7 @@ from regproxy.storage.lock import hold_lock
 
 _FINGERPRINT, _RESULT = "regproxy.fingerprint", "regproxy.result_fingerprint"  # tags
 _CURVES = ("loss", "learning_rate", "images_per_second", "val_miou")
+_SCORES = ("miou", "pixel_accuracy", "mean_accuracy", "region_entropy")
 _MAX_METRICS = 1000  # MLflow's limit for one request
 
 
@@ -33,7 +34,7 @@ class MlflowStore:
     """The experiments and runs of one profile in MLflow; for use by one thread.
 
     Raises:
-        StorageError: MLflow failed; in the constructor and in every method.
+        StorageError: MLflow failed, or a file of a run cannot be read; in the constructor and in `upload`.
     """
 
     def __init__(self, profile: str) -> None:
@@ -44,7 +45,7 @@ class MlflowStore:
 
     def upload(self, trial: Trial, result: dict[str, Any] | None = None) -> None:
         """Upload a finished trial and its result record, unless MLflow has them."""
-        with self._locked():
+        with self._locked(trial.run_dir):
             record = trial.finished_record()
             if record is None:
                 return
@@ -52,20 +53,27 @@ class MlflowStore:
             if run.info.status != "FINISHED":
                 self._upload_run(run.info.run_id, trial, record)
             if result and run.data.tags.get(_RESULT) != result["fingerprint"]:
-                self._upload_result(run, result)
+                new = dict(scores(result).items() - run.data.metrics.items())
+                now_ms = time.time_ns() // 10**6
+                metrics = [Metric(key, value, now_ms, step=0) for key, value in new.items()]
+                self._client.log_batch(run.info.run_id, metrics=metrics)
+                self._client.set_tag(run.info.run_id, _RESULT, result["fingerprint"])
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self, run_dir: str | None = None) -> Iterator[None]:
         """Hold a lock: processes would create runs twice, and fail to create a SQLite file together."""
         uri = tracking_uri()
         path = f"{uri.removeprefix(SQLITE)}.lock" if uri.startswith(SQLITE) else "mlflow.lock"
+        sync = f"`python -m pipelines.tracking.sync {self._profile}` uploads what is missing"
         try:
             with hold_lock(Path(path)):
                 yield
         except (MlflowException, OSError, SQLAlchemyError) as error:
+            file = getattr(error, "filename", None)  # of an OSError about a local file
+            if run_dir and file and Path(file).is_relative_to(run_dir):
+                raise StorageError(f"{file} cannot be read: {error.strerror}. Once it can, {sync}") from error
             raise StorageError(
-                f"MLflow at {uri} failed: {error}. The records are kept; once MLflow works again, "
-                f"`python -m pipelines.tracking.sync {self._profile}` uploads what is missing"
+                f"MLflow at {uri} failed: {error}. The records are kept; once MLflow works again, {sync}"
             ) from error
 
     def _find_or_create_run(self, trial: Trial, fingerprint: str) -> Run:
@@ -101,19 +109,11 @@ class MlflowStore:
             self._client.log_artifact(run_id, str(Path(trial.run_dir, name)))
         self._client.set_terminated(run_id)
 
-    def _upload_result(self, run: Run, result: dict[str, Any]) -> None:
-        now_ms = time.time_ns() // 10**6
-        new = dict(scores(result).items() - run.data.metrics.items())
-        metrics = [Metric(key, value, now_ms, step=0) for key, value in new.items()]
-        self._client.log_batch(run.info.run_id, metrics=metrics)
-        self._client.set_tag(run.info.run_id, _RESULT, result["fingerprint"])
-
 
 def scores(result: dict[str, Any]) -> dict[str, float]:
     """Return the scores of a result record by their names in MLflow; mIoU and accuracies in 0..1."""
-    multi_scale = result.get("multi_scale") or {}
-    found = {name: result.get(name) for name in ("miou", "pixel_accuracy", "mean_accuracy", "region_entropy")}
-    found["multi_scale_miou"] = multi_scale.get("miou")
+    found = {name: result.get(name) for name in _SCORES}
+    found["multi_scale_miou"] = (result.get("multi_scale") or {}).get("miou")
     for name, value in zip(result["classes"], result["iou_per_class"], strict=True):
         found[f"iou/{name}"] = value
     return {name: value for name, value in found.items() if value is not None}

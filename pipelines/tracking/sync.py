@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pipelines.ablate import all_trials
 from pipelines.stage import profile_stage
-from pipelines.tracking import configure_mlflow, tracking_uri
+from pipelines.tracking import import_store, tracking_uri
 from regproxy.config.profile_file import load_profile
 from regproxy.runs.record import read_record
 from regproxy.runs.result import result_path
@@ -15,10 +15,7 @@ from regproxy.runs.result import result_path
 
 def sync(profile_name: str) -> int:
     """Upload all finished runs and their results; return 0, or raise StorageError if MLflow fails."""
-    configure_mlflow()
-    from pipelines.tracking.store import MlflowStore
-
-    store = MlflowStore(profile_name)
+    store = import_store()(profile_name)
     trials = [trial for trial in all_trials(load_profile(profile_name)) if trial.finished_record()]
     for trial in trials:
         store.upload(trial, read_record(result_path(trial)))

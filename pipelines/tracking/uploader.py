@@ -9,10 +9,9 @@ import queue
 import subprocess
 import sys
 import threading
-from types import TracebackType
 from typing import Any
 
-from pipelines.tracking import SQLITE, configure_mlflow, tracking_uri
+from pipelines.tracking import SQLITE, import_store, tracking_uri
 from regproxy.errors import StorageError
 from regproxy.runs.trial import Trial
 
@@ -36,7 +35,7 @@ class Uploader:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *details: object) -> None:
         self._uploads.put(None)
         self._thread.join(None if tracking_uri().startswith(SQLITE) else _SERVER_TIMEOUT_S)
         if not self._thread.is_alive():
@@ -65,12 +64,9 @@ class Uploader:
 
     def _upload_all(self) -> None:
         try:
-            configure_mlflow()
-            from pipelines.tracking.store import MlflowStore  # takes seconds: here, no stage waits for it
-
-            store = None
+            store, store_type = None, import_store()  # takes seconds: here, no stage waits for it
             while (upload := self._uploads.get()) and not self._timed_out.is_set():
-                store = store or MlflowStore(self._profile)
+                store = store or store_type(self._profile)
                 store.upload(*upload)
         except Exception as error:
             self.failed = True

@@ -4,8 +4,6 @@ The user vouches for the edit. Every file that is kept gets the current fingerpr
 under `accepted_sources`, so that the report can mention it.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,10 +12,10 @@ from typing import Any, NamedTuple
 from regproxy.runs.fingerprint import hash_json
 from regproxy.runs.record import read_record
 from regproxy.runs.result import result_parts, result_path
-from regproxy.runs.stored_run import CHECKPOINTS, INDEX, RECORD, download_run
+from regproxy.runs.stored_run import CHECKPOINTS, RECORD, download_run
 from regproxy.runs.trial import Trial
-from regproxy.storage.json_file import write_json
-from regproxy.storage.remote import Storage, is_url
+from regproxy.storage.folders import replace_json
+from regproxy.storage.remote import Storage
 
 
 class Accepted(NamedTuple):
@@ -28,7 +26,12 @@ class Accepted(NamedTuple):
     checkpoints: int
 
 
-def accept_source(trials: Iterable[Trial], stored_copy: Callable[[Trial], Trial] | None = None) -> Accepted:
+def accept_source(
+    trials: Iterable[Trial],
+    stored_copy: Callable[[Trial], Trial] | None = None,
+    *,
+    dry_run: bool = False,
+) -> Accepted:
     """Give runs, results and checkpoints that other source code made the current fingerprint.
 
     A file is left unchanged if variant, seed, data or weights differ as well.
@@ -36,108 +39,79 @@ def accept_source(trials: Iterable[Trial], stored_copy: Callable[[Trial], Trial]
     Args:
         trials: trials with local run folders.
         stored_copy: returns a trial with its run folder on the shared storage, which is treated as well.
+        dry_run: change nothing, and count only the runs and checkpoints of unfinished trials.
 
     Raises:
         DataError: a data set is not prepared.
         StorageError: the storage cannot be read or written.
     """
-    totals = [0, 0, 0]
+    num_runs = num_results = num_checkpoints = 0
     for trial in trials:
+        if dry_run and trial.finished_record() is not None:
+            continue
         copies = [trial, stored_copy(trial)] if stored_copy else [trial]
-        folders = [Storage(_url(copy.run_dir)) for copy in copies]
-        runs = [_accept_run(folder, trial.fingerprint_parts) for folder in folders]
-        if stored_copy and trial.finished_record() is None:  # this machine may be new
+        folders = [Storage(copy.run_dir) for copy in copies]
+        parts = trial.fingerprint_parts
+        num_runs += max([_accept_run(folder, parts, dry_run) for folder in folders])
+        if stored_copy and not dry_run and trial.finished_record() is None:  # this machine may be new
             download_run(folders[-1], Path(trial.run_dir), trial.fingerprint)
-        checkpoints = [_accept_checkpoints(folder, trial.fingerprint_parts) for folder in folders]
-        kept = (max(runs), _accept_result(trial), max(checkpoints))
-        totals = [total + count for total, count in zip(totals, kept, strict=True)]
-    return Accepted(*totals)
+        num_checkpoints += max([_accept_checkpoints(folder, parts, dry_run) for folder in folders])
+        num_results += _accept_result(trial)
+    return Accepted(num_runs, num_results, num_checkpoints)
 
 
 def count_acceptable(trials: Iterable[Trial], stored_copy: Callable[[Trial], Trial] | None = None) -> int:
     """Return how many finished runs `accept_source` would keep that would be trained again without it."""
-    count = 0
-    for trial in trials:
-        record = read_record(Path(trial.run_dir) / RECORD)
-        if record is None and stored_copy:
-            record = _load(Storage(stored_copy(trial).run_dir), RECORD)
-        count += _accepted(record, trial.fingerprint_parts) is not None
-    return count
+    return accept_source(trials, stored_copy, dry_run=True).runs
 
 
-def _accept_run(folder: Storage, parts: Mapping[str, Any]) -> int:
-    """Update run.json of a finished run; return 1 if it was updated, else 0."""
-    record = _accepted(_load(folder, RECORD), parts)
-    if record is None or folder.size("model.safetensors") is None:
-        return 0
-    content = _encode(record)
-    index = _load(folder, INDEX)
-    if index is not None:  # a run on a storage: its index holds the record's checksum
-        folder.write(INDEX, _encode({**index, RECORD: hashlib.sha256(content).hexdigest()}))
-    folder.write(RECORD, content)
-    return 1
+def _accept_run(folder: Storage, parts: Mapping[str, Any], dry_run: bool) -> bool:
+    return folder.size("model.safetensors") is not None and _accept(folder, RECORD, parts, dry_run=dry_run)
 
 
-def _accept_checkpoints(folder: Storage, parts: Mapping[str, Any]) -> int:
-    """Update the manifests of an unfinished run's checkpoints; return how many were updated."""
-    count = 0
-    for name in (folder / CHECKPOINTS).names():
-        checkpoint = folder / CHECKPOINTS / name
-        manifest = _accepted(_load(checkpoint, "manifest.json"), parts)
-        if manifest is not None:
-            checkpoint.write("manifest.json", _encode(manifest))
-            count += 1
-    return count
+def _accept_checkpoints(folder: Storage, parts: Mapping[str, Any], dry_run: bool) -> int:
+    checkpoints = folder / CHECKPOINTS
+    names = checkpoints.names()
+    return sum(_accept(checkpoints / name, "manifest.json", parts, dry_run=dry_run) for name in names)
 
 
-def _accept_result(trial: Trial) -> int:
-    """Update the result record if it was valid for an accepted fingerprint of the run; return 1 or 0."""
+def _accept_result(trial: Trial) -> bool:
+    """Update the result record if it was valid for an accepted fingerprint of the finished run."""
     path, run = result_path(trial), trial.finished_record()
     result = read_record(path)
     if result is None or run is None:
-        return 0
-    run_fingerprints = {entry["fingerprint"] for entry in run.get("accepted_sources", [])}
-    if result.get("run_fingerprint") in run_fingerprints | {trial.fingerprint}:
-        result = _accepted(result, result_parts(trial), ignored=("source", "run"))
-        if result is not None:
-            write_json(path, {**result, "run_fingerprint": trial.fingerprint})
-            return 1
-    return 0
+        return False
+    accepted = {entry["fingerprint"] for entry in run.get("accepted_sources", [])}
+    if result.get("run_fingerprint") not in accepted | {trial.fingerprint}:
+        return False
+    changes = {"run_fingerprint": trial.fingerprint}
+    folder, parts = Storage(str(path.parent)), result_parts(trial)
+    return _accept(folder, path.name, parts, ignored=("source", "run"), changes=changes)
 
 
-def _accepted(
-    record: dict[str, Any] | None, parts: Mapping[str, Any], ignored: tuple[str, ...] = ("source",)
-) -> dict[str, Any] | None:
-    """Return a record with the current fingerprint; None unless only the `ignored` parts differ."""
-    earlier = record and record.get("fingerprint_parts")
+def _accept(
+    folder: Storage,
+    name: str,
+    parts: Mapping[str, Any],
+    *,
+    dry_run: bool = False,
+    ignored: tuple[str, ...] = ("source",),
+    changes: Mapping[str, Any] | None = None,
+) -> bool:
+    """Give a record the current fingerprint and `changes`, if of its parts only the `ignored` ones differ."""
+    record = folder.read_json(name) or {}
+    earlier = record.get("fingerprint_parts")
     if not isinstance(earlier, dict) or earlier == parts:
-        return None
-    if {**earlier, **{name: parts[name] for name in ignored}} != parts:
-        return None
-    entry = {
-        "fingerprint": record["fingerprint"],
-        "source": earlier["source"],
-        "accepted": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    return {
-        **record,
-        "fingerprint": hash_json(parts),
-        "fingerprint_parts": dict(parts),
-        "accepted_sources": [*record.get("accepted_sources", []), entry],
-    }
-
-
-def _load(folder: Storage, name: str) -> dict[str, Any] | None:
-    try:
-        content = json.loads(folder.read(name) or b"null")
-    except ValueError:
-        return None
-    return content if isinstance(content, dict) else None
-
-
-def _encode(content: Mapping[str, Any]) -> bytes:
-    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
-
-
-def _url(run_dir: str) -> str:
-    return run_dir if is_url(run_dir) else f"file://{Path(run_dir).absolute()}"
+        return False
+    if {**earlier, **{part: parts[part] for part in ignored}} != parts:
+        return False
+    if not dry_run:
+        entry = {
+            "fingerprint": record["fingerprint"],
+            "source": earlier["source"],
+            "accepted": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        current = {"fingerprint": hash_json(parts), "fingerprint_parts": dict(parts), **(changes or {})}
+        accepted = [*record.get("accepted_sources", []), entry]
+        replace_json(folder, name, {**record, **current, "accepted_sources": accepted})
+    return True

@@ -1,7 +1,7 @@
 """The storage that the nodes of a cluster share: a folder behind REGPROXY_STORAGE, a URL of fsspec.
 
 <storage>/data/<profile>/<data set>/<digest>/    shards and manifest
-<storage>/pretrained/                            weights and their SHA-256
+<storage>/pretrained/<name>/                     weights
 <storage>/runs/<profile>/<data set>/<variant>/<seed>/
 <storage>/results/<profile>/, <storage>/reports/<profile>/
 """
@@ -19,7 +19,6 @@ from regproxy.model.pretrained import weights_file
 from regproxy.runs.stored_run import download_run
 from regproxy.runs.trial import Trial
 from regproxy.storage.folders import download_folder, upload_folder
-from regproxy.storage.hashing import file_sha256
 from regproxy.storage.remote import Storage, is_url
 
 _VARIABLE = "REGPROXY_STORAGE"
@@ -63,12 +62,15 @@ class SharedStorage:
         located = [self.locate(trial) for trial in trials]
         urls = {trial.data_dir: there.data_dir for trial, there in zip(trials, located, strict=True)}
         for local, url in urls.items():
-            num_files = upload_data(Path(local), Storage(url))
-            if num_files:
+            if num_files := upload_data(Path(local), Storage(url)):
                 print(f"{num_files} files of {local} uploaded to {url}")
-        files = {weights_file(trial.variant.model, Path(trial.pretrained_dir)) for trial in trials}
+        files = {  # a user's own file is not uploaded: the profile names its path on every node
+            weights_file(trial.variant.model, Path(trial.pretrained_dir))
+            for trial in trials
+            if trial.variant.model.pretrain != "file"
+        }
         for file in files - {None}:
-            upload_weights(file, self.storage / "pretrained")
+            upload_folder(file.parent, self.storage / f"pretrained/{file.stem}", [file.name])
         return located
 
     def download_finished(self, trials: list[Trial]) -> None:
@@ -85,8 +87,7 @@ class SharedStorage:
                 found = download_run(run, directory, trial.fingerprint)
                 return None if found else f"there is no finished run at {run.url}"
             if log := run.read("error.log"):
-                directory.mkdir(parents=True, exist_ok=True)
-                (directory / "error.log").write_bytes(log)
+                Storage(trial.run_dir).write("error.log", log)
         except (StorageError, OSError) as problem:
             return error or str(problem)
         return error
@@ -96,22 +97,22 @@ class SharedStorage:
         if not Path("results", profile).exists():
             download_folder(self.storage / f"results/{profile}", Path("results", profile))
 
-    def upload_results(self, profile: str) -> None:
-        """Upload results/<profile>."""
-        self._upload(Path("results", profile))
-
     def try_upload_results(self, profile: str) -> None:
         """Upload results/<profile> between two scores; ignore a storage error, another upload follows."""
         with contextlib.suppress(StorageError):
             upload_folder(Path("results", profile), self.storage / f"results/{profile}")
 
+    def upload_results(self, profile: str) -> None:
+        """Upload results/<profile>."""
+        self._upload(f"results/{profile}")
+
     def upload_report(self, profile: str) -> None:
         """Upload reports/<profile>."""
-        self._upload(Path("reports", profile))
+        self._upload(f"reports/{profile}")
 
-    def _upload(self, directory: Path) -> None:
-        upload_folder(directory, self.storage / directory.as_posix())
-        print(f"uploaded to {self.storage.url}/{directory}", file=sys.stderr)
+    def _upload(self, folder: str) -> None:
+        upload_folder(Path(folder), self.storage / folder)
+        print(f"uploaded to {self.storage.url}/{folder}", file=sys.stderr)
 
 
 def upload_data(directory: Path, target: Storage) -> int:
@@ -127,11 +128,3 @@ def upload_data(directory: Path, target: Storage) -> int:
     for name in [*changed, MANIFEST]:
         target.put(directory / name, name)
     return len(changed) + 1
-
-
-def upload_weights(file: Path, target: Storage) -> None:
-    """Upload a file of weights, its SHA-256 last, unless the storage has it."""
-    digest = file_sha256(file).encode()
-    if target.read(f"{file.name}.sha256") != digest:
-        target.put(file, file.name)
-        target.write(f"{file.name}.sha256", digest)

@@ -1,32 +1,25 @@
-"""Upload a finished run to a storage URL, and download it again.
+"""Finished runs on a storage, and the error.log of a failed run.
 
-A stored run is model.safetensors, metrics.jsonl, files.json (their SHA-256) and, written last, run.json.
+A stored run is model.safetensors, metrics.jsonl, run.json and, written last, files.json with their SHA-256.
 """
 
 import contextlib
-import json
 from dataclasses import replace
 from pathlib import Path
 
 from regproxy.data.prepared import local_data
 from regproxy.errors import DamagedError, StorageError
 from regproxy.runs.trial import Trial
-from regproxy.storage.cache import cache_dir, fetch
-from regproxy.storage.hashing import file_sha256
+from regproxy.storage.cache import cache_dir
+from regproxy.storage.folders import download_folder, upload_folder
 from regproxy.storage.remote import Storage, is_url
 
-CHECKPOINTS, HISTORY, INDEX, RECORD = "checkpoints", "metrics.jsonl", "files.json", "run.json"
-RUN_FILES = ("model.safetensors", HISTORY)
+CHECKPOINTS, HISTORY, RECORD = "checkpoints", "metrics.jsonl", "run.json"
 
 
 def upload_run(directory: Path, run: Storage) -> None:
-    """Upload a finished run, its record last, and remove its checkpoints from the storage."""
-    run.remove(RECORD)  # of an earlier training, whose files are replaced now
-    for name in RUN_FILES:
-        run.put(directory / name, name)
-    index = {name: file_sha256(directory / name) for name in (*RUN_FILES, RECORD)}
-    run.write(INDEX, json.dumps(index, indent=1).encode())
-    run.put(directory / RECORD, RECORD)
+    """Upload a finished run, and remove its checkpoints from the storage."""
+    upload_folder(directory, run, ("model.safetensors", HISTORY, RECORD))
     with contextlib.suppress(StorageError):  # they only take up space
         run.remove(CHECKPOINTS)
 
@@ -38,15 +31,8 @@ def download_run(run: Storage, directory: Path, fingerprint: str) -> bool:
         StorageError: the storage cannot be read.
         DamagedError: the run's files are not those of its index.
     """
-    try:
-        record, index = (json.loads(run.read(name) or b"null") for name in (RECORD, INDEX))
-    except ValueError:
-        return False
-    if not record or not index or record.get("fingerprint") != fingerprint:
-        return False
-    for name in (*RUN_FILES, RECORD):
-        fetch(run, name, directory / name, sha256=index[name])
-    return True
+    record = run.read_json(RECORD) or {}
+    return record.get("fingerprint") == fingerprint and bool(download_folder(run, directory))
 
 
 def local_run(trial: Trial) -> Trial:
@@ -62,17 +48,9 @@ def local_run(trial: Trial) -> Trial:
 
 def leave_error(trial: Trial, text: str | None, *, overwrite: bool = True) -> None:
     """Write the run's error.log, or remove it if `text` is None; `overwrite` replaces an existing file."""
-    if is_url(trial.run_dir):
-        with contextlib.suppress(StorageError):  # the storage itself may be what failed
-            run = Storage(trial.run_dir)
-            if text is None:
-                run.remove("error.log")
-            elif overwrite or run.size("error.log") is None:
-                run.write("error.log", text.encode())
-        return
-    log = Path(trial.run_dir) / "error.log"
-    if text is None:
-        log.unlink(missing_ok=True)
-    elif overwrite or not log.exists():
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text(text)
+    run = Storage(trial.run_dir)
+    with contextlib.suppress(StorageError):  # the storage itself may be what failed
+        if text is None:
+            run.remove("error.log")
+        elif overwrite or run.size("error.log") is None:
+            run.write("error.log", text.encode())

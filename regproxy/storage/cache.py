@@ -25,12 +25,11 @@ def fetch(source: Storage, name: str, target: Path, *, sha256: str, size: int | 
     """
 
     def is_cached() -> bool:
-        if not target.is_file():
-            return False
-        return target.stat().st_size == size if size is not None else file_sha256(target) == sha256
+        if size is None:
+            return target.is_file() and file_sha256(target) == sha256
+        return target.is_file() and target.stat().st_size == size
 
-    if is_cached():
-        return
-    with hold_lock(target.with_name(f".{target.name}.lock")):
-        if not is_cached():
-            source.get(name, target, sha256=sha256)
+    if not is_cached():
+        with hold_lock(target.with_name(f".{target.name}.lock")):
+            if not is_cached():
+                source.get(name, target, sha256=sha256)

@@ -22,17 +22,15 @@ def hold_lock(path: Path, waiting: str | None = None) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
-        lock.acquire(blocking=False)
+        held = lock.acquire(blocking=False)
     except Timeout:
         if waiting:
             pid = path.read_text().strip() or "unknown"
             print(waiting.replace("{pid}", pid), file=sys.stderr, flush=True)
-        lock.acquire()
-    try:
+        held = lock.acquire()
+    with held:
         path.write_text(f"{os.getpid()}\n")
         yield
-    finally:
-        lock.release()
 
 
 def profile_lock(profile: str, runs: Path = Path("runs")) -> contextlib.AbstractContextManager[None]:

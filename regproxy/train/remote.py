@@ -1,14 +1,15 @@
 """Train a trial whose data and run folder are URLs: work in a local folder, keep nothing there.
 
-`<run>/checkpoints/step-00001000/` holds the files of a checkpoint and the curves up to its step; its manifest
-is written last.
+`<run>/checkpoints/step-00001000/` holds the files of a checkpoint, the curves up to its step and, written
+last, files.json with their SHA-256.
 """
 
 import hashlib
-import json
 import os
 import shutil
+from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,11 +20,12 @@ from regproxy.model.pretrained import weights_file
 from regproxy.runs.stored_run import CHECKPOINTS, HISTORY, upload_run
 from regproxy.runs.trial import Trial
 from regproxy.storage.cache import cache_dir, fetch
+from regproxy.storage.folders import INDEX, download_folder, upload_folder
 from regproxy.storage.remote import Storage, is_url
 from regproxy.train import checkpoint
 from regproxy.train.context import Context
 from regproxy.train.loop import train
-from regproxy.train.progress import Progress, Training
+from regproxy.train.progress import Training
 
 _NUM_KEPT = 2  # the older checkpoint is used if the newest is damaged
 
@@ -37,16 +39,14 @@ def train_anywhere(trial: Trial, context: Context, *, git_commit: str | None = N
     trial = replace(trial, data_dir=str(local_data(trial.data_dir)), pretrained_dir=str(local_weights(trial)))
     if not is_url(trial.run_dir):
         return (yield from train(trial, context, git_commit=git_commit))
-    run, scratch = Storage(trial.run_dir), scratch_dir(trial, context.rank)
+    run, digest = Storage(trial.run_dir), hashlib.sha256(trial.run_dir.encode()).hexdigest()
+    scratch = cache_dir() / "runs" / f"{trial.fingerprint}-{digest[:12]}" / f"rank-{context.rank}"
     local = replace(trial, run_dir=str(scratch))
     # If the process died after its last step but before the end of the upload, only the upload is repeated.
     record = local.finished_record() if context.is_main else None
-    if not _broadcast(int(record is not None), context):
+    if not context.any(record is not None):
         notes = download_checkpoint(run, scratch, trial.fingerprint, context)
-
-        def upload(path: Path) -> str | None:
-            return upload_checkpoint(path, run=run, history=scratch / HISTORY)
-
+        upload = partial(upload_checkpoint, run=run, history=scratch / HISTORY)
         training = train(local, context, git_commit=git_commit, upload=upload)
         record = yield from _with_notes(training, notes)
     if context.is_main and record is not None:
@@ -57,18 +57,10 @@ def train_anywhere(trial: Trial, context: Context, *, git_commit: str | None = N
 
 def _with_notes(training: Training, notes: list[str]) -> Training:
     """Yield from a training; the first report also carries `notes`."""
-    try:
-        first: Progress = next(training)
+    with closing(training):
+        first = next(training)
         yield replace(first, notes=(*notes, *first.notes))
         return (yield from training)
-    finally:
-        training.close()
-
-
-def scratch_dir(trial: Trial, rank: int) -> Path:
-    """Return the local folder of a worker; it depends on the fingerprint and on the run folder."""
-    run = hashlib.sha256(trial.run_dir.encode()).hexdigest()[:12]
-    return cache_dir() / "runs" / f"{trial.fingerprint}-{run}" / f"rank-{rank}"
 
 
 def local_weights(trial: Trial) -> Path:
@@ -77,14 +69,14 @@ def local_weights(trial: Trial) -> Path:
         return Path(trial.pretrained_dir)
     folder = cache_dir() / "pretrained"
     file = weights_file(trial.variant.model, folder)
-    if file is not None and trial.variant.model.pretrain != "file":
-        source = Storage(trial.pretrained_dir)
-        digest = source.read(f"{file.name}.sha256")
-        if digest is None:
-            raise DamagedError(f"{source.url} holds no {file.name}; run ablate to upload it")
-        folder = folder / digest.decode().strip()
-        fetch(source, file.name, folder / file.name, sha256=digest.decode().strip())
-    return folder
+    if file is None or trial.variant.model.pretrain == "file":
+        return folder
+    source = Storage(trial.pretrained_dir) / file.stem
+    sha256 = (source.read_json(INDEX) or {}).get(file.name)
+    if sha256 is None:
+        raise DamagedError(f"{source.url} holds no {file.name}; run ablate to upload it")
+    fetch(source, file.name, folder / sha256 / file.name, sha256=sha256)
+    return folder / sha256
 
 
 def download_checkpoint(run: Storage, scratch: Path, fingerprint: str, context: Context) -> list[str]:
@@ -95,53 +87,36 @@ def download_checkpoint(run: Storage, scratch: Path, fingerprint: str, context: 
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     folder, step, notes = run / CHECKPOINTS, 0, []
-    if context.is_main:
-        for name in reversed(folder.names()):
-            problem = _download(folder / name, scratch, fingerprint)
-            if problem is None:
-                step = int(name.removeprefix("step-"))
-                break
-            notes.append(f"checkpoint {folder.url}/{name} cannot be used and was removed: {problem}")
-            folder.remove(name)
-    step = _broadcast(step, context)
-    if step and not context.is_main:
-        name = f"step-{step:08d}"
+    for name in reversed(folder.names()) if context.is_main else ():
         problem = _download(folder / name, scratch, fingerprint)
-        if problem:
-            raise DamagedError(f"checkpoint {folder.url}/{name} cannot be used: {problem}")
+        if problem is None:
+            step = int(name.removeprefix("step-"))
+            break
+        notes.append(f"checkpoint {folder.url}/{name} cannot be used and was removed: {problem}")
+        folder.remove(name)
+    step = int(context.all_reduce(torch.tensor(step, device=context.device)))  # 0 on all but rank 0
+    name = f"step-{step:08d}"
+    if step and not context.is_main and (problem := _download(folder / name, scratch, fingerprint)):
+        raise DamagedError(f"checkpoint {folder.url}/{name} cannot be used: {problem}")
     return notes
-
-
-def _broadcast(value: int, context: Context) -> int:
-    """Return rank 0's value on all workers."""
-    own = torch.tensor(value if context.is_main else 0, dtype=torch.int64, device=context.device)
-    return int(context.all_reduce(own))
 
 
 def _download(source: Storage, scratch: Path, fingerprint: str) -> str | None:
     """Download a checkpoint into a worker's folder; return None, or why it cannot be used."""
-    name = source.url.rsplit("/", 1)[-1]
-    final = scratch / CHECKPOINTS / name
-    temporary = final.with_name(f".{name}.tmp")
-    content = source.read("manifest.json")
-    if content is None:
-        return "it is incomplete (no manifest.json)"
+    final = scratch / CHECKPOINTS / source.url.rsplit("/", 1)[-1]
+    temporary = final.with_name(f".{final.name}.tmp")
+    manifest = source.read_json("manifest.json") or {}
+    if manifest.get("fingerprint", fingerprint) != fingerprint:
+        return "it belongs to a training with another configuration, data or source code"
     try:
-        manifest = json.loads(content)
-        if manifest["fingerprint"] != fingerprint:
-            return "it belongs to a training with another configuration, data or source code"
-        temporary.mkdir(parents=True)
-        for file, digest in manifest["files"].items():
-            source.get(file, temporary / file, sha256=digest)
-        (temporary / "manifest.json").write_bytes(content)
+        if not download_folder(source, temporary):
+            return f"it is incomplete (no {INDEX})"
         problem = checkpoint.problem(temporary, fingerprint)
         if problem is None:
-            shutil.copy(temporary / HISTORY, scratch / HISTORY)
+            os.replace(temporary / HISTORY, scratch / HISTORY)
             os.replace(temporary, final)
         return problem
-    except (DamagedError, ValueError, KeyError, TypeError, OSError) as error:
-        if isinstance(error, StorageError) and not isinstance(error, DamagedError):
-            raise  # the storage failed; the checkpoint may be intact
+    except DamagedError as error:
         return str(error)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -150,18 +125,11 @@ def _download(source: Storage, scratch: Path, fingerprint: str) -> str | None:
 def upload_checkpoint(path: Path, *, run: Storage, history: Path) -> str | None:
     """Upload a local checkpoint with the curves so far; return a message if that failed."""
     folder = run / CHECKPOINTS
-    target = folder / path.name
-    curves = history.read_bytes()
-    manifest = json.loads((path / "manifest.json").read_text())
-    files = {**manifest["files"], HISTORY: hashlib.sha256(curves).hexdigest()}
+    shutil.copy(history, path / HISTORY)
     try:
-        target.remove("manifest.json")
-        for name in manifest["files"]:
-            target.put(path / name, name)
-        target.write(HISTORY, curves)
-        target.write("manifest.json", json.dumps({**manifest, "files": files}, indent=1).encode())
-        for old in list(reversed(folder.names()))[_NUM_KEPT:]:
-            (folder / old).remove("manifest.json")  # first: a checkpoint without a manifest is never used
+        upload_folder(path, folder / path.name)
+        for old in folder.names()[:-_NUM_KEPT]:
+            (folder / old).remove(INDEX)  # first: a checkpoint without an index is never used
             folder.remove(old)
     except StorageError as error:
         return f"checkpoint {path.name} was not uploaded, the previous one remains the newest: {error}"

@@ -19,7 +19,6 @@ import pytest
 import requests
 
 from pipelines.cluster import job
-from pipelines.cluster import job_client as cluster_job
 from regproxy.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -27,11 +26,14 @@ SENT = ("pipelines", "regproxy", "dvc.yaml", ".dvcignore", ".dvc", "pyproject.to
 
 
 def test_a_large_tree_is_refused_naming_its_files(tmp_path: Path) -> None:
+    (tmp_path / ".gitignore").write_text("/runs/\n")
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git/objects").write_bytes(b"0" * 5 * 2**20)
     (tmp_path / "small").write_bytes(b"0" * 10)
     (tmp_path / "large").write_bytes(b"0" * 3 * 2**20)
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs/larger").write_bytes(b"0" * 5 * 2**20)
-    assert job.check_size(tmp_path) == 3 * 2**20 + 10
+    assert job.check_size(tmp_path) == 3 * 2**20 + 10 + len("/runs/\n")
     with pytest.raises(ConfigError, match=r"has 3\.0 MiB, a job takes 1 MiB; .*: large \(3\.0 MiB\), small"):
         job.check_size(tmp_path, limit=2**20)
 
@@ -74,32 +76,34 @@ class Cluster:
 
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster_job, "_POLL_INTERVAL_S", 0.0)
+    monkeypatch.setattr(job, "_POLL_INTERVAL_S", 0.0)
 
 
-def test_log_goes_on_where_a_lost_connection_left_it(no_pauses: None) -> None:
+def test_log_goes_on_where_a_lost_connection_left_it(
+    no_pauses: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     lost = (
         requests.exceptions.ConnectionError("reset"),
         aiohttp.ServerDisconnectedError(),
         RuntimeError("500"),
     )
     cluster = Cluster("one\n", lost[0], "one\ntwo\n", lost[1], lost[2], "one\ntwo\nthree\n")
-    shown: list[str] = []
-    assert cluster_job.follow(cluster, "job", shown.append) == 0
-    assert "".join(shown) == "one\ntwo\nthree\n"
+    assert job.follow(cluster, "job") == 0
+    assert capsys.readouterr().out == "one\ntwo\nthree\n"
 
 
 @pytest.mark.parametrize(("status", "code", "expected"), [("FAILED", 7, 7), ("STOPPED", None, 1)])
-def test_status_is_that_of_the_job(no_pauses: None, status: str, code: int | None, expected: int) -> None:
-    shown: list[str] = []
-    assert cluster_job.follow(Cluster("log\n", status=status, code=code), "job", shown.append) == expected
-    assert shown == ["log\n", "why it ended\n"]
+def test_status_is_that_of_the_job(
+    no_pauses: None, capsys: pytest.CaptureFixture[str], status: str, code: int | None, expected: int
+) -> None:
+    assert job.follow(Cluster("log\n", status=status, code=code), "job") == expected
+    assert capsys.readouterr().out == "log\nwhy it ended\n"
 
 
 def test_a_cluster_that_is_gone_is_given_up(no_pauses: None) -> None:
     cluster = Cluster("one\n", *(OSError("no route") for _ in range(1000)))
     with pytest.raises(ConfigError, match=r"has not answered .* \(no route\), job name may still be running"):
-        cluster_job.follow(cluster, "name", print, timeout_s=0.01)
+        job.follow(cluster, "name", timeout_s=0.01)
 
 
 def free_ports(number: int) -> list[int]:

@@ -17,6 +17,7 @@ from regproxy.runs.result import is_scored, result_path, score_run
 from regproxy.runs.saved_model import save_model
 from regproxy.runs.stored_run import download_run, upload_run
 from regproxy.runs.trial import Trial
+from regproxy.storage.folders import download_folder, upload_folder
 from regproxy.storage.json_file import write_json
 from regproxy.storage.remote import Storage
 
@@ -73,6 +74,8 @@ def test_an_edit_is_accepted_and_recorded(finished: Trial, edit_source: Callable
     trial = again(finished)
     assert trial.finished_record() is None and not is_scored(trial)
     assert count_acceptable([trial]) == 1
+    assert accept_source([trial], dry_run=True) == Accepted(runs=1, results=0, checkpoints=1)
+    assert trial.finished_record() is None
     assert accept_source([trial]) == Accepted(runs=1, results=1, checkpoints=1)
     assert count_acceptable([trial]) == 0
     record = trial.finished_record()
@@ -153,9 +156,13 @@ def test_the_copy_on_a_storage_is_accepted_too(
     """A node that scores the run downloads it by its new fingerprint and verifies its checksums."""
     stored = Storage(f"file://{tmp_path}/storage/run")
     upload_run(Path(finished.run_dir), stored)
+    checkpoint = Path(finished.run_dir, "checkpoints/step-00000004")
+    upload_folder(checkpoint, stored / "checkpoints/step-00000004")
     edit_source("after")
     trial = again(finished)
-    assert accept_source([trial], lambda trial: again(trial, run_dir=stored.url)).runs == 1
+    assert accept_source([trial], lambda trial: again(trial, run_dir=stored.url)) == Accepted(1, 1, 1)
+    download_folder(stored / "checkpoints/step-00000004", tmp_path / "checkpoint")
+    assert read(tmp_path / "checkpoint/manifest.json")["fingerprint"] == trial.fingerprint
     assert download_run(stored, tmp_path / "downloaded", trial.fingerprint)
     assert read(tmp_path / "downloaded/run.json")["accepted_sources"]
 

@@ -180,7 +180,7 @@ run_to_end(train_anywhere(pickle.load(open(sys.argv[1], "rb")), Context()))
 """
 
 
-@pytest.mark.parametrize("file", ["model.safetensors", "manifest.json"])
+@pytest.mark.parametrize("file", ["model.safetensors", "manifest.json", "files.json"])
 def test_after_a_kill_during_an_upload_another_node_trains_to_the_same_bits(
     store: Storage, faulty: Faulty, make_trial: Callable[..., Trial], tmp_path: Path, file: str
 ) -> None:

@@ -160,3 +160,27 @@ def test_a_folder_is_pushed_and_pulled(store: Storage, tmp_path: Path) -> None:
     assert download_folder(store, there) == ["deep/b"]
     assert (there / "deep/b").read_text() == "new"
     assert store.names() == ["deep", "files.json"]
+
+
+def test_a_folder_that_is_being_replaced_is_incomplete(
+    store: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    for name in ("a", "b"):
+        (here / name).write_text("old")
+    upload_folder(here, store)
+    (here / "c").write_text("added")
+
+    def failing(self: Storage, file: Path, name: str) -> None:
+        raise StorageError("cannot write it")
+
+    monkeypatch.setattr(Storage, "put", failing)
+    with pytest.raises(StorageError, match="cannot write it"):
+        upload_folder(here, store)
+    assert download_folder(store, there) == ["a", "b"], "an added file must not hide the complete folder"
+    (here / "b").write_text("new")
+    with pytest.raises(StorageError, match="cannot write it"):
+        upload_folder(here, store)
+    assert download_folder(store, tmp_path / "other") == []
+    assert not (tmp_path / "other").exists()

@@ -17,6 +17,7 @@ from pipelines.tracking import tracking_uri
 from pipelines.tracking.store import MlflowStore
 from pipelines.tracking.sync import main as sync
 from pipelines.tracking.uploader import Uploader
+from regproxy.errors import StorageError
 from regproxy.runs.trial import Trial
 
 RESULT = {
@@ -80,6 +81,21 @@ def test_an_interrupted_upload_is_completed_in_the_same_run(
     assert broken or calls[call] <= after
     assert not uploaded(trial).failed
     check_complete(trial)
+
+
+def test_a_missing_file_of_the_run_is_not_called_a_failure_of_mlflow(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, real = Path(trial.run_dir, "model.safetensors"), MlflowClient.log_artifact
+
+    def vanishing(self: MlflowClient, run_id: str, local_path: str) -> None:
+        file.unlink(missing_ok=True)
+        real(self, run_id, local_path)
+
+    monkeypatch.setattr(MlflowClient, "log_artifact", vanishing)
+    with pytest.raises(StorageError, match=r"model\.safetensors cannot be read: .*`python -m") as caught:
+        MlflowStore("smoke").upload(trial)
+    assert str(caught.value).startswith(str(file))
 
 
 def test_sync_uploads_what_is_missing(

@@ -10,7 +10,7 @@ import pytest
 from run_comparison import assert_same_run, crash_at
 from workers import train_together
 
-from regproxy.errors import StorageError
+from regproxy.errors import DamagedError, StorageError
 from regproxy.runs.shared_storage import SharedStorage
 from regproxy.runs.stored_run import download_run
 from regproxy.runs.trial import Trial
@@ -18,7 +18,7 @@ from regproxy.storage import remote as storage
 from regproxy.storage.remote import Storage
 from regproxy.train.context import Context
 from regproxy.train.progress import Progress, run_to_end
-from regproxy.train.remote import train_anywhere
+from regproxy.train.remote import local_weights, train_anywhere
 
 MakeTrial = Callable[..., Trial]
 CHANGES = {"log_every": 1, "checkpoint_every": 2}
@@ -64,7 +64,7 @@ def test_another_node_goes_on(exchange, make_trial: MakeTrial, tmp_path: Path, s
     same_bits(exchange, make_trial, trial)
 
 
-@pytest.mark.parametrize("damage", ["cut", "changed", "missing"])
+@pytest.mark.parametrize("damage", ["cut", "changed", "missing", "unfinished"])
 def test_a_broken_checkpoint_is_refused(exchange, make_trial: MakeTrial, tmp_path: Path, damage: str) -> None:
     trial = make_trial(**CHANGES)
     (place,) = exchange.upload_inputs([trial])
@@ -75,6 +75,8 @@ def test_a_broken_checkpoint_is_refused(exchange, make_trial: MakeTrial, tmp_pat
     content = file.read_bytes()
     if damage == "missing":
         (newest / "manifest.json").unlink()
+    elif damage == "unfinished":
+        (newest / "files.json").unlink()
     else:
         file.write_bytes(content[:-100] if damage == "cut" else content[:-1] + bytes([content[-1] ^ 1]))
     reports: list[Progress] = []
@@ -163,6 +165,27 @@ def test_a_run_of_another_recipe_is_not_brought(exchange, make_trial: MakeTrial,
     assert record["fingerprint"] == trial.fingerprint
     assert not download_run(Storage(place.run_dir), tmp_path / "elsewhere", other.fingerprint)
     assert dataclasses.replace(trial, run_dir=str(tmp_path / "elsewhere")).finished_record() is None
+
+
+def test_weights_are_uploaded_once_and_verified(
+    exchange: SharedStorage, make_trial: MakeTrial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = make_trial()
+    model = dataclasses.replace(trial.variant.model, pretrain="augreg", weights="vit.tag")
+    variant = dataclasses.replace(trial.variant, model=model)
+    trial = dataclasses.replace(trial, variant=variant, pretrained_dir=str(tmp_path / "weights"))
+    file = tmp_path / "weights/vit.tag.safetensors"
+    file.parent.mkdir()
+    for content in ("first", "second"):
+        file.write_text(content)
+        (place,) = exchange.upload_inputs([trial])
+        assert (local_weights(place) / file.name).read_text() == content
+    with monkeypatch.context() as patch:
+        patch.setattr(Storage, "put", lambda *arguments: pytest.fail("uploaded again"))
+        exchange.upload_inputs([trial])
+    (Storage(place.pretrained_dir) / "vit.tag").remove("files.json")
+    with pytest.raises(DamagedError, match=r"holds no vit\.tag\.safetensors; run ablate"):
+        local_weights(place)
 
 
 @pytest.mark.soak

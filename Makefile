@@ -81,4 +81,4 @@ lock:
 	@mv .lock.tmp requirements.lock
 
 clean:
-	rm -rf .ray .pytest_cache .ruff_cache .hypothesis
+	rm -rf .pytest_cache .ruff_cache .hypothesis

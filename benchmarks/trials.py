@@ -20,7 +20,7 @@ from regproxy.train.context import Context
 from regproxy.train.progress import Progress, Training
 
 
-def do_nothing(trial: Trial, context: Context, *, git_commit: str | None) -> Training:
+def do_nothing(trial: Trial, context: Context) -> Training:
     yield Progress(0, 1)
     return {}
 
@@ -59,7 +59,6 @@ def main() -> int:
             run_trials(
                 trials,
                 Resources(),
-                git_commit=None,
                 observer=ends,
                 train=do_nothing,
             )

@@ -15,7 +15,7 @@ from pipelines.cluster.display import Observer
 from pipelines.cluster.environment import set_ray_environment
 from regproxy.config.profile import Resources
 from regproxy.config.profile_file import load_profile
-from regproxy.runs.trial import Trial
+from regproxy.runs.trial import Trial, Workspace
 from regproxy.train.context import Context
 from regproxy.train.progress import Progress, Training
 
@@ -48,11 +48,9 @@ def main() -> int:
     ends = Ends()
     with tempfile.TemporaryDirectory() as directory:
         trials = [
-            Trial("benchmark", variant, seed, directory, str(Path(directory) / str(seed)))
+            Trial("benchmark", variant, seed, Workspace(directory, str(Path(directory) / str(seed))))
             for seed in range(arguments.trials)
         ]
-        root = Path.cwd()
-        os.chdir(directory)  # Ray writes its own files below the working directory
         started = time.monotonic()
         with ray_session():
             joined = time.monotonic()
@@ -64,7 +62,6 @@ def main() -> int:
             )
             ran = time.monotonic()
         ended = time.monotonic()
-        os.chdir(root)
     if ends.errors != [None] * len(trials):
         raise SystemExit(f"{len(ends.errors)} of {len(trials)} trials ended, errors: {set(ends.errors)}")
     each = (ran - joined) / len(trials)

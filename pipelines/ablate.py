@@ -23,9 +23,8 @@ from regproxy.model.build import build
 from regproxy.model.pretrained import ensure_weights
 from regproxy.plan.simulation import longest_first
 from regproxy.runs.accept_source import accept_source as accept_runs
-from regproxy.runs.accept_source import count_acceptable
 from regproxy.runs.shared_storage import SharedStorage
-from regproxy.runs.trial import Trial
+from regproxy.runs.trial import Trial, Workspace
 from regproxy.storage.lock import profile_lock
 from regproxy.train.remote import train_anywhere
 
@@ -38,9 +37,11 @@ def all_trials(profile: Profile) -> list[Trial]:
             profile=profile.name,
             variant=variant,
             seed=seed,
-            data_dir=str(data / profile.name / variant.data.name),
-            run_dir=str(runs / profile.name / variant.data.name / variant.name / str(seed)),
-            pretrained_dir=str(Path(profile.pretrained_dir).absolute()),
+            workspace=Workspace(
+                data_dir=str(data / profile.name / variant.data.name),
+                run_dir=str(runs / profile.name / variant.data.name / variant.name / str(seed)),
+                pretrained_dir=str(Path(profile.pretrained_dir).absolute()),
+            ),
         )
         for variant, seed in profile.trials()
     ]
@@ -68,10 +69,11 @@ def train_profile(profile: Profile, *, accept_source: bool) -> int:
         kept = accept_runs(trials, locate)
         counts = f"{kept.runs} runs, {kept.results} results and {kept.checkpoints} checkpoints"
         print(f"kept {counts} that other source code made")
-    elif num_acceptable := count_acceptable(trials, locate):
+    elif any(found := accept_runs(trials, locate, dry_run=True)):
         print(
-            f"{num_acceptable} finished runs were trained by other source code and are trained again; to "
-            f"keep them, stop now and run `python -m pipelines.ablate {profile.name} --accept-source`"
+            f"{found.runs} finished runs and {found.checkpoints} checkpoints are from other source code "
+            f"and are replaced; to keep them, stop now and run "
+            f"`python -m pipelines.ablate {profile.name} --accept-source`"
         )
     missing = longest_first([trial for trial in trials if trial.finished_record() is None])
     finished = len(trials) - len(missing)
@@ -114,7 +116,8 @@ def check_networks(trials: list[Trial]) -> None:
 def fetch_weights(trials: list[Trial]) -> None:
     """Fetch the pre-trained weights that trials start from; raise ConfigError naming all missing ones."""
     models = {
-        trial.variant.model.weights: (trial.variant.model, Path(trial.pretrained_dir)) for trial in trials
+        trial.variant.model.weights: (trial.variant.model, Path(trial.workspace.pretrained_dir))
+        for trial in trials
     }
     problems = []
     for model, directory in models.values():

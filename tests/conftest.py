@@ -16,7 +16,7 @@ from regproxy.config.profile_file import load_profile
 from regproxy.config.variant import Variant
 from regproxy.data.prepare import prepare
 from regproxy.demo.layouts import write_demo
-from regproxy.runs.trial import Trial
+from regproxy.runs.trial import Trial, Workspace
 
 # Ray reads these when it is imported, in this process and in the processes that tests start.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
@@ -59,7 +59,7 @@ def make_trial(smoke_data: dict[str, Path], tmp_path: Path) -> Callable[..., Tri
             model=dataclasses.replace(base.model, **model),
             recipe=dataclasses.replace(base.recipe, **recipe),
         )
-        return Trial("smoke", changed, seed, str(smoke_data["ade20k"]), str(tmp_path / run))
+        return Trial("smoke", changed, seed, Workspace(str(smoke_data["ade20k"]), str(tmp_path / run)))
 
     return make
 

@@ -70,7 +70,7 @@ class Log:
 
 
 def log_path(scenario: Scenario, trial: Trial, rank: int = 0) -> Path:
-    return Path(scenario.log) / f"{Path(trial.run_dir).name}-{rank}.jsonl"
+    return Path(scenario.log) / f"{Path(trial.workspace.run_dir).name}-{rank}.jsonl"
 
 
 def events(scenario: Scenario, trial: Trial, *names: str, rank: int = 0) -> list[dict[str, Any]]:
@@ -91,7 +91,7 @@ def train_with_faults(scenario: Scenario) -> Callable[..., Training]:
         node = ray.get_runtime_context().get_node_id()
         log.write("start", attempt=attempt, node=node, pid=os.getpid())
         mine = (attempt, context.rank)
-        faults = [f for f in scenario.faults.get(trial.run_dir, []) if (f.attempt, f.rank) == mine]
+        faults = [f for f in scenario.faults.get(trial.workspace.run_dir, []) if (f.attempt, f.rank) == mine]
         for fault in faults:
             if fault.what == "start":
                 happen(fault, scenario)
@@ -167,11 +167,11 @@ def main() -> int:
 
     class Printer(Observer):
         def message(self, index: int | None, text: str) -> None:
-            name = "" if index is None else f"{Path(scenario.trials[index].run_dir).name}: "
+            name = "" if index is None else f"{Path(scenario.trials[index].workspace.run_dir).name}: "
             print(f"{name}{text}", file=sys.stderr, flush=True)
 
         def ended(self, index: int, error: str | None, traceback: str | None) -> None:
-            errors[scenario.trials[index].run_dir] = error
+            errors[scenario.trials[index].workspace.run_dir] = error
             self.message(index, error or "trained")
 
     try:

@@ -13,7 +13,7 @@ from regproxy.train.progress import Training
 
 def weights(trial: Trial) -> dict[str, torch.Tensor]:
     """Return the trained weights of a finished trial by name."""
-    return load_file(Path(trial.run_dir) / "model.safetensors")
+    return load_file(Path(trial.workspace.run_dir) / "model.safetensors")
 
 
 def assert_same_run(one: Trial, two: Trial) -> None:
@@ -22,7 +22,7 @@ def assert_same_run(one: Trial, two: Trial) -> None:
     assert first.keys() == second.keys()
     for name, tensor in first.items():
         assert torch.equal(tensor, second[name]), name
-    curves = [read_history(Path(trial.run_dir) / "metrics.jsonl") for trial in (one, two)]
+    curves = [read_history(Path(trial.workspace.run_dir) / "metrics.jsonl") for trial in (one, two)]
     for entry in (entry for curve in curves for entry in curve):
         del entry["images_per_second"]
     assert curves[0] == curves[1]

@@ -45,7 +45,7 @@ class MlflowStore:
 
     def upload(self, trial: Trial, result: dict[str, Any] | None = None) -> None:
         """Upload a finished trial and its result record, unless MLflow has them."""
-        with self._locked(trial.run_dir):
+        with self._locked(trial.workspace.run_dir):
             record = trial.finished_record()
             if record is None:
                 return
@@ -100,13 +100,13 @@ class MlflowStore:
         self._client.log_batch(run_id, params=params)
         # MLflow ignores a point that equals a stored one, its time included: this can be repeated.
         finished_ms = int(datetime.fromisoformat(record["finished"]).timestamp() * 1000)
-        history = read_history(Path(trial.run_dir, "metrics.jsonl"))
+        history = read_history(Path(trial.workspace.run_dir, "metrics.jsonl"))
         curves = ((key, entry) for entry in history for key in _CURVES if key in entry)
         metrics = [Metric(key, entry[key], finished_ms, entry["step"]) for key, entry in curves]
         for start in range(0, len(metrics), _MAX_METRICS):
             self._client.log_batch(run_id, metrics=metrics[start : start + _MAX_METRICS])
         for name in ("run.json", "model.safetensors"):
-            self._client.log_artifact(run_id, str(Path(trial.run_dir, name)))
+            self._client.log_artifact(run_id, str(Path(trial.workspace.run_dir, name)))
         self._client.set_terminated(run_id)
 
 

@@ -50,19 +50,14 @@ def accept_source(
         if dry_run and trial.finished_record() is not None:
             continue
         copies = [trial, stored_copy(trial)] if stored_copy else [trial]
-        folders = [Storage(copy.run_dir) for copy in copies]
+        folders = [Storage(copy.workspace.run_dir) for copy in copies]
         parts = trial.fingerprint_parts
         num_runs += max([_accept_run(folder, parts, dry_run) for folder in folders])
         if stored_copy and not dry_run and trial.finished_record() is None:  # this machine may be new
-            download_run(folders[-1], Path(trial.run_dir), trial.fingerprint)
+            download_run(folders[-1], Path(trial.workspace.run_dir), trial.fingerprint)
         num_checkpoints += max([_accept_checkpoints(folder, parts, dry_run) for folder in folders])
         num_results += _accept_result(trial)
     return Accepted(num_runs, num_results, num_checkpoints)
-
-
-def count_acceptable(trials: Iterable[Trial], stored_copy: Callable[[Trial], Trial] | None = None) -> int:
-    """Return how many finished runs `accept_source` would keep that would be trained again without it."""
-    return accept_source(trials, stored_copy, dry_run=True).runs
 
 
 def _accept_run(folder: Storage, parts: Mapping[str, Any], dry_run: bool) -> bool:

@@ -46,7 +46,9 @@ def score_run(trial: Trial, device: torch.device) -> dict[str, Any]:
     """
     started = time.monotonic()
     local = local_run(trial)
-    scores = score_network(load_model(local.run_dir, device), local.variant, Path(local.data_dir))
+    scores = score_network(
+        load_model(local.workspace.run_dir, device), local.variant, Path(local.workspace.data_dir)
+    )
     parts = result_parts(local)
     return {
         "format": RECORD_FORMAT,

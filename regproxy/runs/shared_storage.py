@@ -9,7 +9,7 @@
 import contextlib
 import os
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from regproxy.data.prepared import manifest_sha256
@@ -49,9 +49,8 @@ class SharedStorage:
 
     def locate(self, trial: Trial) -> Trial:
         """Return the trial with its data, weights and run folder on the storage."""
-        name, data = f"{trial.profile}/{trial.variant.data.name}", manifest_sha256(trial.data_dir)
-        return replace(
-            trial,
+        name, data = f"{trial.profile}/{trial.variant.data.name}", manifest_sha256(trial.workspace.data_dir)
+        return trial.moved(
             data_dir=f"{self.storage.url}/data/{name}/{data[:16]}",
             run_dir=f"{self.storage.url}/runs/{name}/{trial.variant.name}/{trial.seed}",
             pretrained_dir=f"{self.storage.url}/pretrained",
@@ -60,12 +59,13 @@ class SharedStorage:
     def upload_inputs(self, trials: list[Trial]) -> list[Trial]:
         """Upload the data and weights that trials need; return the trials with their paths on the storage."""
         located = [self.locate(trial) for trial in trials]
-        urls = {trial.data_dir: there.data_dir for trial, there in zip(trials, located, strict=True)}
+        pairs = zip(trials, located, strict=True)
+        urls = {here.workspace.data_dir: there.workspace.data_dir for here, there in pairs}
         for local, url in urls.items():
             if num_files := upload_data(Path(local), Storage(url)):
                 print(f"{num_files} files of {local} uploaded to {url}")
         files = {  # a user's own file is not uploaded: the profile names its path on every node
-            weights_file(trial.variant.model, Path(trial.pretrained_dir))
+            weights_file(trial.variant.model, Path(trial.workspace.pretrained_dir))
             for trial in trials
             if trial.variant.model.pretrain != "file"
         }
@@ -77,17 +77,21 @@ class SharedStorage:
         """Download the finished runs that are missing here."""
         for trial in trials:
             if trial.finished_record() is None:
-                download_run(Storage(self.locate(trial).run_dir), Path(trial.run_dir), trial.fingerprint)
+                download_run(
+                    Storage(self.locate(trial).workspace.run_dir),
+                    Path(trial.workspace.run_dir),
+                    trial.fingerprint,
+                )
 
     def download_ended(self, trial: Trial, error: str | None) -> str | None:
         """Download a trial's run, or its error.log; return the trial's error, or that of the download."""
-        run, directory = Storage(self.locate(trial).run_dir), Path(trial.run_dir)
+        run, directory = Storage(self.locate(trial).workspace.run_dir), Path(trial.workspace.run_dir)
         try:
             if error is None:
                 found = download_run(run, directory, trial.fingerprint)
                 return None if found else f"there is no finished run at {run.url}"
             if log := run.read("error.log"):
-                Storage(trial.run_dir).write("error.log", log)
+                Storage(trial.workspace.run_dir).write("error.log", log)
         except (StorageError, OSError) as problem:
             return error or str(problem)
         return error

@@ -4,7 +4,6 @@ A stored run is model.safetensors, metrics.jsonl, run.json and, written last, fi
 """
 
 import contextlib
-from dataclasses import replace
 from pathlib import Path
 
 from regproxy.data.prepared import local_data
@@ -37,18 +36,18 @@ def download_run(run: Storage, directory: Path, fingerprint: str) -> bool:
 
 def local_run(trial: Trial) -> Trial:
     """Return the trial with local paths: download its finished run and the validation shards if needed."""
-    trial = replace(trial, data_dir=str(local_data(trial.data_dir, ("val",))))
-    if not is_url(trial.run_dir):
+    trial = trial.moved(data_dir=str(local_data(trial.workspace.data_dir, ("val",))))
+    if not is_url(trial.workspace.run_dir):
         return trial
     directory = cache_dir() / "finished" / trial.fingerprint
-    if not download_run(Storage(trial.run_dir), directory, trial.fingerprint):
-        raise DamagedError(f"{trial.run_dir} holds no finished run of this trial; run ablate again")
-    return replace(trial, run_dir=str(directory))
+    if not download_run(Storage(trial.workspace.run_dir), directory, trial.fingerprint):
+        raise DamagedError(f"{trial.workspace.run_dir} holds no finished run of this trial; run ablate again")
+    return trial.moved(run_dir=str(directory))
 
 
 def leave_error(trial: Trial, text: str | None, *, overwrite: bool = True) -> None:
     """Write the run's error.log, or remove it if `text` is None; `overwrite` replaces an existing file."""
-    run = Storage(trial.run_dir)
+    run = Storage(trial.workspace.run_dir)
     with contextlib.suppress(StorageError):  # the storage itself may be what failed
         if text is None:
             run.remove("error.log")

@@ -1,6 +1,6 @@
 """A trial: a variant with a seed, where its data and its run lie, and the fingerprint of its training."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -16,19 +16,26 @@ from regproxy.storage.json_file import write_json
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One training to be done.
+class Workspace:
+    """Where one trial finds its data and weights and keeps its run: URLs, or paths of folders."""
 
-    `data_dir`, `run_dir` and `pretrained_dir` are URLs, absolute paths, or paths relative to the working
-    directory.
-    """
+    data_dir: str
+    run_dir: str
+    pretrained_dir: str = "data/pretrained"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training to be done, and the workspace in which it is done."""
 
     profile: str
     variant: Variant
     seed: int
-    data_dir: str
-    run_dir: str
-    pretrained_dir: str = "data/pretrained"
+    workspace: Workspace
+
+    def moved(self, **folders: str) -> "Trial":
+        """Return the trial with other folders; the keywords are fields of `Workspace`."""
+        return replace(self, workspace=replace(self.workspace, **folders))
 
     @property
     def name(self) -> str:
@@ -47,11 +54,11 @@ class Trial:
         """
         model, weights = self.variant.model, None
         if model.pretrain == "file":
-            weights = file_sha256(ensure_weights(model, Path(self.pretrained_dir)))
+            weights = file_sha256(ensure_weights(model, Path(self.workspace.pretrained_dir)))
         return {
             "variant": self.variant.fingerprint(),
             "seed": self.seed,
-            "data": manifest_sha256(self.data_dir),
+            "data": manifest_sha256(self.workspace.data_dir),
             "weights": weights,
             "source": source_hash(self.variant, TRAINING),
         }
@@ -63,8 +70,8 @@ class Trial:
 
     def finished_record(self) -> dict[str, Any] | None:
         """Return run.json if this trial has finished in its local run folder; None if it has not."""
-        record = read_record(Path(self.run_dir) / "run.json")
-        finished = record is not None and (Path(self.run_dir) / "model.safetensors").exists()
+        record = read_record(Path(self.workspace.run_dir) / "run.json")
+        finished = record is not None and (Path(self.workspace.run_dir) / "model.safetensors").exists()
         return record if finished and record.get("fingerprint") == self.fingerprint else None
 
     def write_record(self, measured: dict[str, Any], git_commit: str | None) -> dict[str, Any]:
@@ -88,5 +95,5 @@ class Trial:
             "versions": software_versions(),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        write_json(Path(self.run_dir) / "run.json", record)
+        write_json(Path(self.workspace.run_dir) / "run.json", record)
         return record

@@ -50,14 +50,14 @@ def train(
         NonFiniteLossError: the loss became infinite or NaN; names the step and the learning rate.
         ValueError: the number of workers does not divide the batch.
     """
-    recipe, device, run_dir = trial.variant.recipe, context.device, Path(trial.run_dir)
+    recipe, device, run_dir = trial.variant.recipe, context.device, Path(trial.workspace.run_dir)
     checkpoints = run_dir / "checkpoints"
     notes: list[str] = []
 
     # Model and optimiser, from the last checkpoint if there is one.
     torch.manual_seed(torch_seed(trial.seed, 0, 0))  # every worker starts from the same weights
     model = build(trial.variant)
-    weights = weights_file(trial.variant.model, Path(trial.pretrained_dir))
+    weights = weights_file(trial.variant.model, Path(trial.workspace.pretrained_dir))
     if weights:
         load_pretrained(model.backbone, weights)
     model = model.to(device)
@@ -73,7 +73,7 @@ def train(
     trained = context.wrap(torch.compile(model) if recipe.compile else model)
 
     # Data, from the checkpoint's step on.
-    train_shards = Shards(Path(trial.data_dir), "train")
+    train_shards = Shards(Path(trial.workspace.data_dir), "train")
     batches = micro_batches(
         train_shards,
         recipe,

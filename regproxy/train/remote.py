@@ -36,12 +36,14 @@ def train_anywhere(trial: Trial, context: Context, *, git_commit: str | None = N
     Raises:
         StorageError: the storage cannot be read, or the finished run cannot be uploaded.
     """
-    trial = replace(trial, data_dir=str(local_data(trial.data_dir)), pretrained_dir=str(local_weights(trial)))
-    if not is_url(trial.run_dir):
+    data_dir = str(local_data(trial.workspace.data_dir))
+    trial = trial.moved(data_dir=data_dir, pretrained_dir=str(local_weights(trial)))
+    if not is_url(trial.workspace.run_dir):
         return (yield from train(trial, context, git_commit=git_commit))
-    run, digest = Storage(trial.run_dir), hashlib.sha256(trial.run_dir.encode()).hexdigest()
+    run = Storage(trial.workspace.run_dir)
+    digest = hashlib.sha256(run.url.encode()).hexdigest()
     scratch = cache_dir() / "runs" / f"{trial.fingerprint}-{digest[:12]}" / f"rank-{context.rank}"
-    local = replace(trial, run_dir=str(scratch))
+    local = trial.moved(run_dir=str(scratch))
     # If the process died after its last step but before the end of the upload, only the upload is repeated.
     record = local.finished_record() if context.is_main else None
     if not context.any(record is not None):
@@ -65,13 +67,13 @@ def _with_notes(training: Training, notes: list[str]) -> Training:
 
 def local_weights(trial: Trial) -> Path:
     """Return a local folder with the trial's pre-trained weights; download them from a storage."""
-    if not is_url(trial.pretrained_dir):
-        return Path(trial.pretrained_dir)
+    if not is_url(trial.workspace.pretrained_dir):
+        return Path(trial.workspace.pretrained_dir)
     folder = cache_dir() / "pretrained"
     file = weights_file(trial.variant.model, folder)
     if file is None or trial.variant.model.pretrain == "file":
         return folder
-    source = Storage(trial.pretrained_dir) / file.stem
+    source = Storage(trial.workspace.pretrained_dir) / file.stem
     sha256 = (source.read_json(INDEX) or {}).get(file.name)
     if sha256 is None:
         raise DamagedError(f"{source.url} holds no {file.name}; run ablate to upload it")

@@ -21,7 +21,7 @@ def validates(recipe: Recipe, step: int) -> bool:
 
 def validation_miou(model: nn.Module, trial: Trial, context: Context) -> float:
     """Return the mean IoU (0..1) on the validation split; each of n workers scores every n-th image."""
-    shards = Shards(Path(trial.data_dir), "val")
+    shards = Shards(Path(trial.workspace.data_dir), "val")
     matrix = np.zeros((trial.variant.data.num_classes,) * 2, np.int64)
     model.eval()
     for index in range(context.rank, len(shards), context.world_size):

@@ -80,7 +80,9 @@ def report_recoveries(scenario: Scenario, trial: Trial, rank: int = 0) -> None:
             what = event
         elif what and event["attempt"] > what["attempt"]:
             seconds = event["time"] - what["time"]
-            print(f"{Path(trial.run_dir).name}: {what['what']}, first new step after {seconds:.1f} s")
+            print(
+                f"{Path(trial.workspace.run_dir).name}: {what['what']}, first new step after {seconds:.1f} s"
+            )
             what = None
 
 
@@ -102,11 +104,11 @@ def test_dead_workers_and_nodes_change_nothing(
     scenario = Scenario(
         trials=list(trials.values()),
         log=str(tmp_path / "log"),
-        faults={trials[name].run_dir: each for name, each in faults.items()},
+        faults={trials[name].workspace.run_dir: each for name, each in faults.items()},
     )
     errors = finish(run(scenario), scenario)
     add_node(cluster)
-    assert errors == {trial.run_dir: None for trial in trials.values()}
+    assert errors == {trial.workspace.run_dir: None for trial in trials.values()}
     for trial in trials.values():
         assert_same_run(trial, whole)
         report_recoveries(scenario, trial)
@@ -131,12 +133,12 @@ def test_dead_loaders_and_noticed_nodes_change_nothing(
     loader = make_trial(run="loader", **RECIPE, loader_workers=1)
     noticed = make_trial(run="noticed", **RECIPE)
     faults = {
-        loader.run_dir: [Fault(what="loader", attempt=1, after=EVERY + 2)],
-        noticed.run_dir: [Fault(what="drain", attempt=1, after=EVERY + 2)],
+        loader.workspace.run_dir: [Fault(what="loader", attempt=1, after=EVERY + 2)],
+        noticed.workspace.run_dir: [Fault(what="drain", attempt=1, after=EVERY + 2)],
     }
     trials, log = [loader, noticed], str(tmp_path / "log")
     scenario = Scenario(trials=trials, log=log, faults=faults, step_s=0.2)
-    assert finish(run(scenario), scenario) == {trial.run_dir: None for trial in trials}
+    assert finish(run(scenario), scenario) == {trial.workspace.run_dir: None for trial in trials}
     for trial in trials:
         assert_same_run(trial, whole)
         report_recoveries(scenario, trial)
@@ -158,11 +160,13 @@ def test_dead_driver_and_interrupt_change_nothing(
     trial, whole = make_trial(run="trial", **RECIPE), make_trial(run="whole", **RECIPE)
     run_to_end(train(whole, Context()))
     faults = [Fault(what="driver", attempt=1, after=7), Fault(what="interrupt", attempt=2, after=1)]
-    scenario = Scenario(trials=[trial], log=str(tmp_path / "log"), faults={trial.run_dir: faults}, step_s=0.2)
+    scenario = Scenario(
+        trials=[trial], log=str(tmp_path / "log"), faults={trial.workspace.run_dir: faults}, step_s=0.2
+    )
     assert run(scenario).wait(timeout=120) == -signal.SIGKILL
     assert run(scenario).wait(timeout=120) == 128 + signal.SIGINT
     assert trial.finished_record() is None
-    assert finish(run(scenario), scenario) == {trial.run_dir: None}
+    assert finish(run(scenario), scenario) == {trial.workspace.run_dir: None}
     assert_same_run(trial, whole)
     killed, stopped, last = (event["step"] for event in events(scenario, trial, "begin"))
     made = [event["made"] for event in events(scenario, trial, "step") if event["attempt"] == 2]
@@ -176,13 +180,15 @@ def test_crash_without_progress_ends_the_trial_alone(
     crashing, dying = make_trial(run="crashing", **RECIPE), make_trial(run="dying", **RECIPE)
     deaths = 2 * [EVERY - 1] + [EVERY + 1] + 2 * [EVERY - 1]
     faults = {
-        crashing.run_dir: [Fault(what="start", attempt=attempt) for attempt in range(1, 20)],
-        dying.run_dir: [Fault(what="kill", attempt=a, after=n) for a, n in enumerate(deaths, start=1)],
+        crashing.workspace.run_dir: [Fault(what="start", attempt=attempt) for attempt in range(1, 20)],
+        dying.workspace.run_dir: [
+            Fault(what="kill", attempt=a, after=n) for a, n in enumerate(deaths, start=1)
+        ],
     }
     scenario = Scenario(trials=[crashing, dying], log=str(tmp_path / "log"), faults=faults)
     errors = finish(run(scenario), scenario)
-    assert "died 4 times" in errors[crashing.run_dir]
-    assert errors[dying.run_dir] is None
+    assert "died 4 times" in errors[crashing.workspace.run_dir]
+    assert errors[dying.workspace.run_dir] is None
     assert len(events(scenario, crashing, "start")) == 4
     assert len(events(scenario, dying, "start")) == 6
 
@@ -199,13 +205,15 @@ def test_workers_of_one_training_die_and_stop_together(
     ]
     log = str(tmp_path / "log")
     two = Resources(workers=2)
-    scenario = Scenario(trials=[trial], log=log, resources=two, faults={trial.run_dir: faults}, step_s=0.2)
+    scenario = Scenario(
+        trials=[trial], log=log, resources=two, faults={trial.workspace.run_dir: faults}, step_s=0.2
+    )
     process = run(scenario)
     while len(events(scenario, trial, "fault", rank=1)) < 3:
         assert process.poll() is None
         time.sleep(0.2)
     add_node(cluster)
-    assert finish(process, scenario) == {trial.run_dir: None}
+    assert finish(process, scenario) == {trial.workspace.run_dir: None}
     train_together(whole, 2)
     assert_same_run(trial, whole)
     report_recoveries(scenario, trial, rank=1)
@@ -230,6 +238,6 @@ def test_trials_wait_for_nodes_and_uses_those_that_join(
     assert process.poll() is None
     assert not any(events(scenario, trial, "start") for trial in trials)
     node = add_node(cluster)
-    assert finish(process, scenario) == {trial.run_dir: None for trial in trials}
+    assert finish(process, scenario) == {trial.workspace.run_dir: None for trial in trials}
     used = {event["node"] for rank in range(3) for event in events(scenario, trials[0], "start", rank=rank)}
     assert node.node_id in used and len(used) == 3

@@ -49,7 +49,7 @@ def test_an_error_ends_the_trial_and_stands_in_error_log(
     result = actor.step()
     assert result["done"] and result["error"] == text
     assert (result["traceback"] is not None) == is_bug
-    assert str(error) in (Path(trial.run_dir) / "error.log").read_text()
+    assert str(error) in (Path(trial.workspace.run_dir) / "error.log").read_text()
 
 
 def test_every_report_of_a_worker_is_returned_in_order(

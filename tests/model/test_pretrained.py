@@ -149,7 +149,7 @@ def test_training_starts_from_the_file(make_trial, tmp_path: Path) -> None:
     save_file(weights, tmp_path / "own.safetensors")
     fingerprint = trial.fingerprint
     run_to_end(train(trial, Context()))
-    trained = load_file(Path(trial.run_dir) / "model.safetensors")
+    trained = load_file(Path(trial.workspace.run_dir) / "model.safetensors")
     assert torch.equal(trained["backbone.vit.blocks.1.mlp.fc1.weight"], weights["blocks.1.mlp.fc1.weight"])
     save_file({name: value + 1 for name, value in weights.items()}, tmp_path / "own.safetensors")
     assert dataclasses.replace(trial).fingerprint != fingerprint

@@ -208,7 +208,7 @@ def test_two_workers_train_like_one(make_trial, monkeypatch: pytest.MonkeyPatch,
                 observer=Ends(ends),
             )
     assert ends == [(0, None), (0, None)]
-    curves = {w: read_history(Path(trial.run_dir) / "metrics.jsonl") for w, trial in trials.items()}
+    curves = {w: read_history(Path(trial.workspace.run_dir) / "metrics.jsonl") for w, trial in trials.items()}
     assert [e["loss"] for e in curves[2]] == pytest.approx([e["loss"] for e in curves[1]], rel=1e-5)
     assert curves[2][-1]["val_miou"] == pytest.approx(curves[1][-1]["val_miou"], abs=0.02)
     assert trials[2].finished_record()["workers"] == 2
@@ -216,4 +216,4 @@ def test_two_workers_train_like_one(make_trial, monkeypatch: pytest.MonkeyPatch,
 
 def test_every_trial_has_its_own_run_folder() -> None:
     trials = all_trials(load_profile("smoke"))
-    assert len({trial.run_dir for trial in trials}) == len(trials)
+    assert len({trial.workspace.run_dir for trial in trials}) == len(trials)

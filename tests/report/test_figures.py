@@ -52,7 +52,7 @@ def test_predictions_of_a_trained_run(make_trial, profile: Profile, tmp_path: Pa
     save_model(build(trial.variant), run_dir)
     record = json.loads((run_dir / "run.json").read_text()) | {"variant": trial.variant.to_dict()}
     (run_dir / "run.json").write_text(json.dumps(record))
-    data_dir = Path(trial.data_dir)
+    data_dir = Path(trial.workspace.data_dir)
     paths = figures.predictions(
         profile, gather(profile, tmp_path), trial.variant.data, data_dir=data_dir, out=tmp_path
     )

@@ -11,7 +11,7 @@ import torch
 from regproxy.model.build import build
 from regproxy.runs import result as result_module
 from regproxy.runs import trial as trial_module
-from regproxy.runs.accept_source import Accepted, accept_source, count_acceptable
+from regproxy.runs.accept_source import Accepted, accept_source
 from regproxy.runs.record import original_fingerprint
 from regproxy.runs.result import is_scored, result_path, score_run
 from regproxy.runs.saved_model import save_model
@@ -44,10 +44,10 @@ def finished(
     """A finished run with its result and a left-over checkpoint."""
     monkeypatch.chdir(tmp_path)
     trial = make_trial()
-    checkpoint = Path(trial.run_dir, "checkpoints", "step-00000004")
+    checkpoint = Path(trial.workspace.run_dir, "checkpoints", "step-00000004")
     checkpoint.mkdir(parents=True)
-    save_model(build(trial.variant), trial.run_dir)
-    Path(trial.run_dir, "metrics.jsonl").write_text("")
+    save_model(build(trial.variant), trial.workspace.run_dir)
+    Path(trial.workspace.run_dir, "metrics.jsonl").write_text("")
     trial.write_record({"steps": 8}, git_commit=None)
     write_json(result_path(trial), score_run(trial, torch.device("cpu")))
     manifest = {"format": 1, "fingerprint": trial.fingerprint, "fingerprint_parts": trial.fingerprint_parts}
@@ -67,17 +67,16 @@ def again(trial: Trial, **changes: object) -> Trial:
 def test_an_edit_is_accepted_and_recorded(finished: Trial, edit_source: Callable[[str], None]) -> None:
     before, manifest = (
         finished.finished_record(),
-        Path(finished.run_dir, "checkpoints/step-00000004/manifest.json"),
+        Path(finished.workspace.run_dir, "checkpoints/step-00000004/manifest.json"),
     )
     scores = read(result_path(finished))["miou"]
     edit_source("after")
     trial = again(finished)
     assert trial.finished_record() is None and not is_scored(trial)
-    assert count_acceptable([trial]) == 1
     assert accept_source([trial], dry_run=True) == Accepted(runs=1, results=0, checkpoints=1)
     assert trial.finished_record() is None
     assert accept_source([trial]) == Accepted(runs=1, results=1, checkpoints=1)
-    assert count_acceptable([trial]) == 0
+    assert accept_source([trial], dry_run=True) == Accepted(0, 0, 0)
     record = trial.finished_record()
     assert record["fingerprint"] == trial.fingerprint and record["steps"] == 8
     (entry,) = record["accepted_sources"]
@@ -137,7 +136,7 @@ def test_an_interruption_between_run_and_result_is_repaired(
 
 def test_records_without_parts_are_left_alone(finished: Trial, edit_source: Callable[[str], None]) -> None:
     """Records of earlier versions, damaged ones, and a record without its weights."""
-    record = Path(finished.run_dir, "run.json")
+    record = Path(finished.workspace.run_dir, "run.json")
     content = read(record)
     edit_source("after")
     for text in ("{", "[]", json.dumps({k: v for k, v in content.items() if k != "fingerprint_parts"})):
@@ -145,7 +144,7 @@ def test_records_without_parts_are_left_alone(finished: Trial, edit_source: Call
         assert accept_source([again(finished)]).runs == 0
         assert record.read_text() == text
     write_json(record, content)
-    Path(finished.run_dir, "model.safetensors").unlink()
+    Path(finished.workspace.run_dir, "model.safetensors").unlink()
     assert accept_source([again(finished)]).runs == 0
     assert read(record) == content
 
@@ -155,12 +154,12 @@ def test_the_copy_on_a_storage_is_accepted_too(
 ) -> None:
     """A node that scores the run downloads it by its new fingerprint and verifies its checksums."""
     stored = Storage(f"file://{tmp_path}/storage/run")
-    upload_run(Path(finished.run_dir), stored)
-    checkpoint = Path(finished.run_dir, "checkpoints/step-00000004")
+    upload_run(Path(finished.workspace.run_dir), stored)
+    checkpoint = Path(finished.workspace.run_dir, "checkpoints/step-00000004")
     upload_folder(checkpoint, stored / "checkpoints/step-00000004")
     edit_source("after")
     trial = again(finished)
-    assert accept_source([trial], lambda trial: again(trial, run_dir=stored.url)) == Accepted(1, 1, 1)
+    assert accept_source([trial], lambda trial: trial.moved(run_dir=stored.url)) == Accepted(1, 1, 1)
     download_folder(stored / "checkpoints/step-00000004", tmp_path / "checkpoint")
     assert read(tmp_path / "checkpoint/manifest.json")["fingerprint"] == trial.fingerprint
     assert download_run(stored, tmp_path / "downloaded", trial.fingerprint)

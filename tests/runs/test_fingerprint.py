@@ -164,9 +164,9 @@ def test_trials_follow_the_source_code_that_runs(checkout: Path, make_trial: Cal
     code = (
         f"import sys; sys.path.insert(0, {str(checkout)!r})\n"
         "from regproxy.config.profile_file import load_profile\n"
-        "from regproxy.runs.trial import Trial\n"
+        "from regproxy.runs.trial import Trial, Workspace\n"
         "variant = next(v for v in load_profile('smoke').variants if v.name == 'region-4x4')\n"
-        f"print(Trial('smoke', variant, 0, {trial.data_dir!r}, 'run').fingerprint)\n"
+        f"print(Trial('smoke', variant, 0, Workspace({trial.workspace.data_dir!r}, 'run')).fingerprint)\n"
     )
 
     def fingerprint_of_copy() -> str:

@@ -42,7 +42,7 @@ def trial(make_trial: Callable[..., Trial]) -> Trial:
 
 def at_original_size(trial: Trial) -> Trial:
     """Return the trial with an evaluation that neither rescales the first image nor cuts it into windows."""
-    record = Shards(trial.data_dir, "val").read(0)
+    record = Shards(trial.workspace.data_dir, "val").read(0)
     size = (record.height, record.width)
     evaluation = dataclasses.replace(
         trial.variant.evaluation,
@@ -56,7 +56,7 @@ def at_original_size(trial: Trial) -> Trial:
 
 def expected_matrix(trial: Trial, mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
     """Return the confusion matrix of `Colours` on the first image, without the library's prediction."""
-    image, label = read_pair(Shards(trial.data_dir, "val"), 0)
+    image, label = read_pair(Shards(trial.workspace.data_dir, "val"), 0)
     pixels = (torch.from_numpy(image).float() - torch.tensor(mean)) / torch.tensor(std)
     prediction = Colours()(pixels.permute(2, 0, 1)[None]).argmax(1)[0].numpy()
     return confusion_matrix(prediction, label, num_classes=8, ignore_label=IGNORE_LABEL)
@@ -65,7 +65,7 @@ def expected_matrix(trial: Trial, mean: tuple[float, ...], std: tuple[float, ...
 def test_scoring_uses_the_image_statistics_of_the_run(trial: Trial) -> None:
     """Single scale, both flips of one scale, and the validation in a training; rounding may flip a tie."""
     trial = at_original_size(trial)
-    recipe, shards, model = trial.variant.recipe, Shards(trial.data_dir, "val"), Colours().eval()
+    recipe, shards, model = trial.variant.recipe, Shards(trial.workspace.data_dir, "val"), Colours().eval()
     expected = expected_matrix(trial, recipe.image_mean, recipe.image_std)
     tolerance = 1e-3 * expected.sum()
     assert np.abs(expected - expected_matrix(trial, IMAGENET_MEAN, IMAGENET_STD)).sum() > 100 * tolerance
@@ -79,8 +79,8 @@ def test_a_result_is_valid_for_one_run_and_one_setting(
     trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path(trial.run_dir).mkdir()
-    save_model(build(trial.variant), trial.run_dir)
+    Path(trial.workspace.run_dir).mkdir()
+    save_model(build(trial.variant), trial.workspace.run_dir)
     trial.write_record({}, git_commit=None)
     assert not is_scored(trial)
     result = score_run(trial, torch.device("cpu"))

@@ -23,10 +23,10 @@ def trial(make_trial: Callable[..., Trial], trained: dict, tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     trial = make_trial(log_every=2)
     if "run" in trained:
-        shutil.copytree(trained["run"], trial.run_dir)
+        shutil.copytree(trained["run"], trial.workspace.run_dir)
     else:
         list(train(trial, Context()))
         trained["run"] = tmp_path / "kept"
-        shutil.copytree(trial.run_dir, trained["run"])
+        shutil.copytree(trial.workspace.run_dir, trained["run"])
     assert trial.finished_record()
     return trial

@@ -57,12 +57,12 @@ def fresh_store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch) -> 
 
 @pytest.mark.soak
 def test_eight_processes_share_a_fresh_store(trial: Trial, tmp_path: Path, fresh_store: str) -> None:
-    trials = [replace(trial, seed=seed, run_dir=str(tmp_path / f"run-{seed}")) for seed in range(8)]
+    trials = [replace(trial.moved(run_dir=str(tmp_path / f"run-{seed}")), seed=seed) for seed in range(8)]
     for other in trials:
-        shutil.copytree(trial.run_dir, other.run_dir, dirs_exist_ok=True)
-        record = json.loads((Path(other.run_dir) / "run.json").read_text())
+        shutil.copytree(trial.workspace.run_dir, other.workspace.run_dir, dirs_exist_ok=True)
+        record = json.loads((Path(other.workspace.run_dir) / "run.json").read_text())
         record |= {"fingerprint": other.fingerprint, "seed": other.seed}
-        (Path(other.run_dir) / "run.json").write_text(json.dumps(record))
+        (Path(other.workspace.run_dir) / "run.json").write_text(json.dumps(record))
     commands = [[sys.executable, "-c", UPLOAD, pickle.dumps(other).hex()] for other in trials]
     processes = [subprocess.Popen(command) for command in commands]
     assert [process.wait() for process in processes] == [0] * 8

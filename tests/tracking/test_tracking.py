@@ -86,7 +86,7 @@ def test_an_interrupted_upload_is_completed_in_the_same_run(
 def test_a_missing_file_of_the_run_is_not_called_a_failure_of_mlflow(
     trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file, real = Path(trial.run_dir, "model.safetensors"), MlflowClient.log_artifact
+    file, real = Path(trial.workspace.run_dir, "model.safetensors"), MlflowClient.log_artifact
 
     def vanishing(self: MlflowClient, run_id: str, local_path: str) -> None:
         file.unlink(missing_ok=True)

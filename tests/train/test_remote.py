@@ -49,7 +49,12 @@ def test_a_run_on_the_storage_is_the_local_one(exchange, make_trial: MakeTrial, 
     (place,) = exchange.upload_inputs([trial])
     assert place.fingerprint == trial.fingerprint
     run_to_end(train_anywhere(place, Context()))
-    assert Storage(place.run_dir).names() == ["files.json", "metrics.jsonl", "model.safetensors", "run.json"]
+    assert Storage(place.workspace.run_dir).names() == [
+        "files.json",
+        "metrics.jsonl",
+        "model.safetensors",
+        "run.json",
+    ]
     assert not list((tmp_path / "node/runs").rglob("*.safetensors"))
     same_bits(exchange, make_trial, trial)
 
@@ -70,7 +75,7 @@ def test_a_broken_checkpoint_is_refused(exchange, make_trial: MakeTrial, tmp_pat
     (place,) = exchange.upload_inputs([trial])
     crash_at(train_anywhere(place, Context()), 5)
     other_node(tmp_path)
-    newest = Path(place.run_dir.removeprefix("file://")) / "checkpoints/step-00000004"
+    newest = Path(place.workspace.run_dir.removeprefix("file://")) / "checkpoints/step-00000004"
     file = newest / "model.safetensors"
     content = file.read_bytes()
     if damage == "missing":
@@ -128,7 +133,7 @@ def test_a_storage_in_trouble_loses_no_checkpoint(
         patch.setattr(Storage, "get", unreachable)
         with pytest.raises(StorageError, match="cannot fetch it"):
             run_to_end(train_anywhere(place, Context()))
-    assert (Storage(place.run_dir) / "checkpoints").names() == ["step-00000002", "step-00000004"]
+    assert (Storage(place.workspace.run_dir) / "checkpoints").names() == ["step-00000002", "step-00000004"]
 
 
 def test_a_finished_run_whose_upload_failed_is_not_trained_again(
@@ -161,10 +166,10 @@ def test_a_run_of_another_recipe_is_not_brought(exchange, make_trial: MakeTrial,
     run_to_end(train_anywhere(place, Context()))
     exchange.download_finished([other])
     assert other.finished_record() is None
-    record = json.loads(Storage(place.run_dir).read("run.json"))
+    record = json.loads(Storage(place.workspace.run_dir).read("run.json"))
     assert record["fingerprint"] == trial.fingerprint
-    assert not download_run(Storage(place.run_dir), tmp_path / "elsewhere", other.fingerprint)
-    assert dataclasses.replace(trial, run_dir=str(tmp_path / "elsewhere")).finished_record() is None
+    assert not download_run(Storage(place.workspace.run_dir), tmp_path / "elsewhere", other.fingerprint)
+    assert trial.moved(run_dir=str(tmp_path / "elsewhere")).finished_record() is None
 
 
 def test_weights_are_uploaded_once_and_verified(
@@ -173,7 +178,7 @@ def test_weights_are_uploaded_once_and_verified(
     trial = make_trial()
     model = dataclasses.replace(trial.variant.model, pretrain="augreg", weights="vit.tag")
     variant = dataclasses.replace(trial.variant, model=model)
-    trial = dataclasses.replace(trial, variant=variant, pretrained_dir=str(tmp_path / "weights"))
+    trial = dataclasses.replace(trial, variant=variant).moved(pretrained_dir=str(tmp_path / "weights"))
     file = tmp_path / "weights/vit.tag.safetensors"
     file.parent.mkdir()
     for content in ("first", "second"):
@@ -183,7 +188,7 @@ def test_weights_are_uploaded_once_and_verified(
     with monkeypatch.context() as patch:
         patch.setattr(Storage, "put", lambda *arguments: pytest.fail("uploaded again"))
         exchange.upload_inputs([trial])
-    (Storage(place.pretrained_dir) / "vit.tag").remove("files.json")
+    (Storage(place.workspace.pretrained_dir) / "vit.tag").remove("files.json")
     with pytest.raises(DamagedError, match=r"holds no vit\.tag\.safetensors; run ablate"):
         local_weights(place)
 

@@ -24,7 +24,7 @@ MakeTrial = Callable[..., Trial]
 def test_training_leaves_a_record_and_no_checkpoints(make_trial: MakeTrial) -> None:
     trial, seen = make_trial(), []
     record = run_to_end(train(trial, Context()), seen.append)
-    run_dir = Path(trial.run_dir)
+    run_dir = Path(trial.workspace.run_dir)
     assert sorted(path.name for path in run_dir.iterdir()) == [
         "metrics.jsonl",
         "model.safetensors",
@@ -49,7 +49,7 @@ def test_training_learns(make_trial: MakeTrial) -> None:
     changes = {"drop_path": 0.0, "photometric": False, "learning_rate": 4.0e-3, "validate_every": None}
     trial = make_trial(steps=100, log_every=20, **changes)
     run_to_end(train(trial, Context()))
-    losses = [entry["loss"] for entry in read_history(Path(trial.run_dir) / "metrics.jsonl")]
+    losses = [entry["loss"] for entry in read_history(Path(trial.workspace.run_dir) / "metrics.jsonl")]
     assert losses[-1] < 0.8 * losses[0]
 
 
@@ -107,7 +107,7 @@ def test_broken_checkpoint_is_refused_and_the_one_before_used(make_trial: MakeTr
     whole, broken = make_trial(run="whole", **changes), make_trial(run="broken", **changes)
     run_to_end(train(whole, Context()))
     crash_at(train(broken, Context()), 5)
-    newest = Path(broken.run_dir) / "checkpoints" / "step-00000004"
+    newest = Path(broken.workspace.run_dir) / "checkpoints" / "step-00000004"
     file = newest / "model.safetensors"
     if damage == "missing":
         (newest / "manifest.json").unlink()
@@ -154,7 +154,7 @@ def test_accumulated_micro_batches_are_the_whole_batch(make_trial: MakeTrial, lo
     for trial in (whole, split):
         run_to_end(train(trial, Context()))
     curves = [
-        [entry["loss"] for entry in read_history(Path(trial.run_dir) / "metrics.jsonl")]
+        [entry["loss"] for entry in read_history(Path(trial.workspace.run_dir) / "metrics.jsonl")]
         for trial in (whole, split)
     ]
     assert curves[0] == pytest.approx(curves[1], rel=1e-5)

@@ -22,12 +22,12 @@ MakeTrial = Callable[..., Trial]
 
 
 def curve(trial: Trial) -> list[dict[str, float]]:
-    entries = read_history(Path(trial.run_dir) / "metrics.jsonl")
+    entries = read_history(Path(trial.workspace.run_dir) / "metrics.jsonl")
     return [{key: value for key, value in entry.items() if key != "images_per_second"} for entry in entries]
 
 
 def assert_same_run(one: Trial, two: Trial) -> None:
-    first, second = (load_file(Path(trial.run_dir) / "model.safetensors") for trial in (one, two))
+    first, second = (load_file(Path(trial.workspace.run_dir) / "model.safetensors") for trial in (one, two))
     assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
     assert curve(one) == curve(two)
 
@@ -85,7 +85,7 @@ def test_validation_counts_each_image_once(
     monkeypatch.setattr(validation, "confusion_of_shards", counting)
     for rank in range(workers):
         validation.validation_miou(model, trial, OneOfMany(rank))
-    shards = Shards(Path(trial.data_dir), "val")
+    shards = Shards(Path(trial.workspace.data_dir), "val")
     assert sorted(seen) == list(range(len(shards)))
     whole = count(model.eval(), shards, trial.variant, range(len(shards)))
     assert np.array_equal(torch.stack(matrices).sum(0).numpy(), whole)
@@ -120,7 +120,7 @@ def test_interrupted_validation_is_repeated(make_trial: MakeTrial, monkeypatch: 
     changes = {"log_every": 3, "checkpoint_every": 100, "validate_every": 4}
     whole, stopped = make_trial(run="whole", **changes), make_trial(run="stopped", **changes)
     run_to_end(train(whole, Context()))
-    path = Path(stopped.run_dir) / "metrics.jsonl"
+    path = Path(stopped.workspace.run_dir) / "metrics.jsonl"
     close_at(stopped, 4)
     assert all("val_miou" not in entry for entry in read_history(path))
     count = loop.validation_miou

@@ -118,5 +118,7 @@ def pad(image: np.ndarray, label: np.ndarray, size: tuple[int, int]) -> tuple[np
     height, width = label.shape
     if (height, width) == size:
         return image, label
-    border = (0, size[0] - height, 0, size[1] - width, cv2.BORDER_CONSTANT)
-    return cv2.copyMakeBorder(image, *border, value=0), cv2.copyMakeBorder(label, *border, value=IGNORE_LABEL)
+    padded_image = np.zeros((*size, 3), np.uint8)
+    padded_label = np.full(size, IGNORE_LABEL, np.uint8)
+    padded_image[:height, :width], padded_label[:height, :width] = image, label
+    return padded_image, padded_label

@@ -47,19 +47,14 @@ class Segment:
     """What a window contributes to a block along one axis.
 
     `start` is the window's first line in the rescaled image, `lines` are the lines it contributes, counted
-    from its first line. `logits` are the lines of its logits that these are interpolated from; in S they
-    begin at line `offset`.
+    from its first line. `logits` are the lines of its logits that these are interpolated from, and
+    `in_stitched` are the lines of S that hold them.
     """
 
     start: int
     lines: range
     logits: range
-    offset: int
-
-    @property
-    def in_stitched(self) -> slice:
-        """The lines of S that hold this segment's logits."""
-        return slice(self.offset, self.offset + len(self.logits))
+    in_stitched: slice
 
 
 @dataclass(frozen=True)
@@ -94,7 +89,7 @@ class Axis:
             if start < needed.stop and start + self.window > needed.start:
                 own = range(max(needed.start - start, 0), min(needed.stop - start, self.window))
                 logits = source_lines(logit_lines, self.window, own)
-                found.append(Segment(start, own, logits, offset))
+                found.append(Segment(start, own, logits, slice(offset, offset + len(logits))))
                 offset += len(logits)
         return found
 
@@ -122,9 +117,8 @@ def stitching_matrix(axis: Axis, lines: range, logit_lines: int) -> Tensor:
 
 def window_starts(size: int, window: int, stride: int) -> list[int]:
     """Return the first line of each window so that they cover `size` lines; the last is moved inside."""
-    return [
-        min(step * stride, max(size - window, 0)) for step in range(max(-(-(size - window) // stride), 0) + 1)
-    ]
+    last = max(size - window, 0)
+    return [*range(0, last, stride), last]
 
 
 def tiles(size: tuple[int, int], num_classes: int, device: torch.device) -> Iterator[tuple[slice, slice]]:

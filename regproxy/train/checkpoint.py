@@ -32,13 +32,12 @@ def save(
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     save_file(weights, temporary / "model.safetensors")
     torch.save(optimizer.state_dict(), temporary / "optimizer.pt")
-    files = {path.name: file_sha256(path) for path in sorted(temporary.iterdir())}
     manifest = {
         "format": FORMAT,
         "fingerprint": trial.fingerprint,
         "fingerprint_parts": trial.fingerprint_parts,
         "step": step,
-        "files": files,
+        "files": {path.name: file_sha256(path) for path in sorted(temporary.iterdir())},
     }
     (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1))
     shutil.rmtree(final, ignore_errors=True)
@@ -61,10 +60,9 @@ def discard_unusable(directory: Path, fingerprint: str) -> list[str]:
 
 def restore(directory: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
     """Load the newest checkpoint and return its step; return 0 if there is no checkpoint."""
-    newest = _newest_first(directory)[:1]
-    if not newest:
+    path = next(iter(_newest_first(directory)), None)
+    if path is None:
         return 0
-    (path,) = newest
     model.load_state_dict(load_file(path / "model.safetensors"))
     device = next(model.parameters()).device
     optimizer.load_state_dict(torch.load(path / "optimizer.pt", map_location=device, weights_only=True))

@@ -59,8 +59,6 @@ class Context:
 
     def any(self, flag: bool) -> bool:
         """Return whether the flag is set on at least one worker."""
-        if self.world_size == 1:
-            return flag
         return bool(self.all_reduce(torch.tensor(float(flag), device=self.device)))
 
     def barrier(self) -> None:

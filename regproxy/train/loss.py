@@ -10,7 +10,6 @@ from.
 
 import math
 from itertools import product
-from typing import Literal
 
 import torch
 from einops import rearrange
@@ -30,7 +29,6 @@ def upsampled_cross_entropy(
     logits: Tensor,
     labels: Tensor,
     ignore_label: int = 255,
-    mean_over: Literal["all", "valid"] = "all",
     *,
     denominator: Tensor | None = None,
 ) -> Tensor:
@@ -43,11 +41,10 @@ def upsampled_cross_entropy(
         logits: (B, K, h, w), any floating type.
         labels: (B, H, W) integer classes, of any size.
         ignore_label: the label of pixels that add nothing to the sum.
-        mean_over: divide the sum by all B H W pixels (as the authors do) or by the valid ones (at least 1).
-        denominator: divide by this instead, for a mean over more than this batch.
+        denominator: the sum is divided by this, by default by all B H W pixels (as the authors do).
 
     Raises:
-        ValueError: the shapes do not fit, or `mean_over` is unknown.
+        ValueError: the shapes do not fit.
         DataError: a label is not a class (checked on the CPU only).
     """
     if logits.ndim != 4 or labels.ndim != 3 or len(logits) != len(labels):
@@ -55,21 +52,15 @@ def upsampled_cross_entropy(
             f"expected logits (B, K, h, w) and labels (B, H, W); "
             f"got {tuple(logits.shape)} and {tuple(labels.shape)}"
         )
-    if mean_over not in ("all", "valid"):
-        raise ValueError(f"mean_over is invalid: expected all or valid; got {mean_over!r}")
-    valid = labels != ignore_label
     if labels.device.type == "cpu" and not torch.compiler.is_compiling():  # would make an accelerator wait
-        for label in (labels * valid).aminmax():
+        for label in (labels * (labels != ignore_label)).aminmax():
             if not 0 <= label < logits.shape[1]:
                 raise DataError(
                     f"label {label.item()} is invalid: expected 0 to {logits.shape[1] - 1} or "
                     f"{ignore_label}. Prepare the data set again with the right classes."
                 )
     total = _UpsampledCrossEntropySum.apply(logits, labels, ignore_label)
-    if denominator is None:
-        count = valid.sum().clamp(min=1) if mean_over == "valid" else labels.numel()
-        return total / count
-    return total / denominator.to(total.dtype)
+    return total / (labels.numel() if denominator is None else denominator.to(total.dtype))
 
 
 class _UpsampledCrossEntropySum(torch.autograd.Function):

@@ -44,34 +44,26 @@ def update(
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.zero_grad(set_to_none=True)
+    regularised = recipe.region_loss != "none"
     total = torch.zeros((), device=context.device)
     for index, batch in enumerate(micro_batches):
         torch.manual_seed(torch_seed(trial.seed, step, index * context.world_size + context.rank))
         images = normalise(batch.images, recipe.image_mean, recipe.image_std, batch.sizes)
         with context.no_sync(model) if index + 1 < len(micro_batches) else nullcontext():
             with torch.autocast(context.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-                logits, affinity = forward(model, images, recipe)
-            loss = upsampled_cross_entropy(logits, batch.labels, IGNORE_LABEL, denominator=denominator)
-            if affinity is not None:
-                counts = crop_counts(
-                    batch.labels, affinity, num_classes=logits.shape[1], patch=patch_of(model)
+                logits, affinity = (
+                    model(images, return_affinity=True) if regularised else (model(images), None)
                 )
+            loss = upsampled_cross_entropy(logits, batch.labels, IGNORE_LABEL, denominator=denominator)
+            if regularised:
+                patch = getattr(model, "module", model).patch  # DistributedDataParallel holds it as `module`
+                counts = crop_counts(batch.labels, affinity, num_classes=logits.shape[1], patch=patch)
                 term = region_loss(affinity, counts, recipe.region_loss)
                 loss = loss + recipe.region_loss_weight / len(micro_batches) * term
             loss.backward()
         total += loss.detach() / context.world_size
     optimizer.step()
     return total
-
-
-def forward(model: nn.Module, images: Tensor, recipe: Recipe) -> tuple[Tensor, Tensor | None]:
-    """Return the logits and, if the recipe has a region loss, the affinity."""
-    return (model(images), None) if recipe.region_loss == "none" else model(images, return_affinity=True)
-
-
-def patch_of(model: nn.Module) -> int:
-    """Return the side of a token in pixels; the network may be wrapped in DistributedDataParallel."""
-    return getattr(model, "module", model).patch
 
 
 def count_pixels(labels: Tensor, recipe: Recipe) -> Tensor:

@@ -1,5 +1,6 @@
 """Scores of a model on a prepared split: confusion matrices, and the entropy of its regions."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ from regproxy.data.loader import decode
 from regproxy.data.shards import Shards
 from regproxy.eval.metrics import confusion_matrix
 from regproxy.eval.sliding import predict, predict_multi_scale
-from regproxy.model.regions import class_counts, entropies, normalised, region_masses, sub_cells
+from regproxy.model.regions import class_counts, entropies, normalised, region_masses
 
 _MAX_COUNTS = 2**22  # counters (sub-cells x classes) in memory at once
 
@@ -91,22 +92,15 @@ def _add_regions(
         affinity: (B, 9, h, w, H, W) of the windows.
     """
     labels = torch.from_numpy(label).to(affinity.device)[None].long()
-    num_classes, (height, width, rows, columns) = variant.data.num_classes, affinity.shape[2:]
     rescaled = rescaled_size(label.shape, variant.evaluation.scale)
-    grid = (rows * height, columns * width)
-    num_at_once = max(_MAX_COUNTS // (grid[0] * grid[1]), 1)
-    for corner, window_affinity in zip(corners, affinity.split(1), strict=True):
-        cells = [
-            sub_cells(length, patch / divisions, start_px=start, scale=new / length).to(affinity.device)
-            for length, new, divisions, start in zip(
-                label.shape, rescaled, (height, width), corner, strict=True
-            )
-        ]
+    scale = (rescaled[0] / label.shape[0], rescaled[1] / label.shape[1])
+    num_at_once = max(_MAX_COUNTS // math.prod(affinity.shape[2:]), 1)
+    for corner, window in zip(corners, affinity.split(1), strict=True):
+        count = partial(class_counts, patch=patch, corner=corner, scale=scale)
         masses = []
-        for first in range(0, num_classes, num_at_once):
-            num = min(num_at_once, num_classes - first)
-            counts = class_counts(labels - first, *cells, grid, num)  # ignores labels outside 0..num-1
-            masses.append(region_masses(window_affinity, counts))
+        for classes in torch.arange(variant.data.num_classes).split(num_at_once):
+            own = labels - classes[0].item()  # labels outside 0..len(classes)-1 are not counted
+            masses.append(region_masses(window, count(own, window, num_classes=len(classes))))
         histograms, filled = normalised(torch.cat(masses, dim=1))
         tally.entropy += entropies(histograms)[filled].sum().item()
         tally.num_regions += int(filled.sum())

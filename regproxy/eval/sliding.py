@@ -48,7 +48,7 @@ def predict(
         observe: called with the corners and the affinity of each batch of windows, once for each window;
             only for a network that returns an affinity.
     """
-    view = _view(model, image, evaluation.scale, evaluation, mean, std, observe=observe)
+    view = _view(model, image, evaluation.scale, evaluation, (mean, std), observe)
     return _classes([view], lambda logits: logits[0])
 
 
@@ -74,8 +74,9 @@ def predict_multi_scale(
     views = []
     for ratio in evaluation.multi_scale_ratios:
         scale = tuple(int(side * ratio + 0.5) for side in evaluation.scale)
-        view = _view(model, image, scale, evaluation, mean, std)
-        views += [view, view.flipped()]
+        view = _view(model, image, scale, evaluation, (mean, std))
+        rows, columns = view.axes
+        views += [view, replace(view, axes=(rows, replace(columns, flipped=True)))]
     return _classes(views, lambda logits: sum(one.softmax(dim=-1) for one in logits))
 
 
@@ -94,11 +95,6 @@ class _View:
     observe: Observer | None = None
     observed: set[tuple[int, int]] = field(default_factory=set)
 
-    def flipped(self) -> "_View":
-        """Return the same view, flipped left to right."""
-        rows, columns = self.axes
-        return replace(self, axes=(rows, replace(columns, flipped=True)), observed=set())
-
     def block(self, lines: tuple[range, range], logits_shape: tuple[int, int, int]) -> BlockLogits:
         """Return the logits of a block of the image, given by its rows and columns."""
         device, (num_classes, *sizes) = self.pixels.device, logits_shape
@@ -113,9 +109,7 @@ class _View:
             batch = windows[first : first + batch_size]
             logits = self._run(images, [(row.start, column.start) for row, column in batch])
             for window, (row, column) in zip(logits, batch, strict=True):
-                needed = window[
-                    :, row.logits.start : row.logits.stop, column.logits.start : column.logits.stop
-                ]
+                needed = window[:, row.logits, column.logits]
                 stitched[row.in_stitched, column.in_stitched].copy_(needed.permute(1, 2, 0))
             del logits  # with small regions there is no memory for the logits of two batches
         return BlockLogits(stitched, rows, columns)
@@ -136,8 +130,7 @@ class _View:
     def _input(self) -> Tensor:
         """Return the normalised view (1, 3, X', Y'), padded with 0 at the bottom and right to a window."""
         images = normalise(self.pixels[None], *self.statistics)
-        if self.axes[1].flipped:
-            images = images.flip(3)
+        images = images.flip(3) if self.axes[1].flipped else images
         bottom, right = (max(axis.window - axis.rescaled, 0) for axis in self.axes)
         return functional.pad(images, (0, right, 0, bottom))
 
@@ -147,8 +140,7 @@ def _view(
     image: np.ndarray,
     scale: tuple[int, int],
     evaluation: Evaluation,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
+    statistics: tuple[tuple[float, ...], tuple[float, ...]],
     observe: Observer | None = None,
 ) -> _View:
     """Return the view of an image (X, Y, 3) that is rescaled to fit `scale`, on the model's device."""
@@ -157,7 +149,7 @@ def _view(
     if size != image.shape[:2]:
         image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
     pixels = torch.from_numpy(np.ascontiguousarray(image)).to(next(model.parameters()).device)
-    return _View(model, pixels, tuple(axes), (mean, std), observe)
+    return _View(model, pixels, tuple(axes), statistics, observe)
 
 
 def _classes(views: list[_View], combine: Callable[[list[Tensor]], Tensor]) -> np.ndarray:

@@ -72,7 +72,7 @@ class VisionTransformer(nn.Module):
         """Return the input of the first block: (B, N, C), for SAM (B, H, W, C)."""
         vit = self.vit
         tokens = vit.patch_embed(images)
-        tokens = tokens.flatten(1, 2) if tokens.ndim == 4 else tokens  # B (H W) C
+        tokens = tokens.flatten(1, -2)  # B (H W) C
         prefix = [getattr(vit, name) for name in _PREFIX_TOKENS if getattr(vit, name, None) is not None]
         prefix = [token.expand(tokens.shape[0], -1, -1) for token in prefix]
         position = self._position_embedding(grid)
@@ -86,10 +86,9 @@ class VisionTransformer(nn.Module):
 
     def _position_embedding(self, grid: tuple[int, int]) -> Tensor | float:
         """Return the embedding for an H x W grid, resized bicubically if needed; 0 if there is none."""
-        position = self.vit.pos_embed
-        if position is None:
+        if self.vit.pos_embed is None:
             return 0.0
-        position = position.flatten(1, 2) if position.ndim == 4 else position
+        position = self.vit.pos_embed.flatten(1, -2)  # SAM's is 1 H W C
         num_prefix = self.num_prefix if self.prefix_has_position else 0
         return resize_position_embedding(position, self.grid, grid, num_prefix)
 

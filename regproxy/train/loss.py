@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from regproxy.errors import DataError
-from regproxy.model.interpolation import bilinear_matrix, source_lines
+from regproxy.model.interpolation import bilinear_matrix, parts, source_lines
 
 # The most upsampled logits in a tile, and its longest side in pixels. A CPU needs tiles that fit its cache,
 # and small interpolation matrices, which grow with the side. An accelerator needs few and large steps.
@@ -80,10 +80,9 @@ class _UpsampledCrossEntropySum(torch.autograd.Function):
                 source = rearrange(values[images, :, source_rows, source_columns], "b k r c -> b r k c")
                 upsampled = _interpolate(row_part, source.contiguous(), column_part)  # b R k C
                 total += _cross_entropy_(upsampled, labels[images, rows, columns], ignore_label)
-                tile_gradient = _interpolate(_transposed(row_part), upsampled, _transposed(column_part))
-                gradient[images, :, source_rows, source_columns] += rearrange(
-                    tile_gradient, "b r k c -> b k r c"
-                )
+                # The upsampled logits now hold their gradient, which becomes that of the tile's logits.
+                tile = _interpolate(_transposed(row_part), upsampled, _transposed(column_part))
+                gradient[images, :, source_rows, source_columns] += rearrange(tile, "b r k c -> b k r c")
         ctx.save_for_backward(gradient)
         ctx.logits_dtype = logits.dtype
         return total * math.log(2)
@@ -95,22 +94,15 @@ class _UpsampledCrossEntropySum(torch.autograd.Function):
         return (gradient * upstream).to(ctx.logits_dtype), None, None
 
 
-def label_tiles(
-    label_shape: torch.Size, num_classes: int, device: torch.device
-) -> list[tuple[slice, slice, slice]]:
+def label_tiles(shape: torch.Size, num_classes: int, device: torch.device) -> list[tuple[slice, ...]]:
     """Return tiles (images, rows, columns) that cover labels (B, H, W) once, each of bounded size."""
-    elements, side = (
-        (_TILE_ELEMENTS, _TILE_SIDE) if device.type == "cpu" else (_DEVICE_TILE_ELEMENTS, _DEVICE_TILE_SIDE)
-    )
-    batch, height, width = label_shape
+    on_cpu = device.type == "cpu"
+    elements, side = (_TILE_ELEMENTS, _TILE_SIDE) if on_cpu else (_DEVICE_TILE_ELEMENTS, _DEVICE_TILE_SIDE)
+    batch, height, width = shape
     columns = min(width, side)
     rows = min(max(elements // (num_classes * columns), 1), height, side)
     images = max(elements // (num_classes * columns * rows), 1)
-    cuts = (
-        [slice(start, min(start + step, size)) for start in range(0, size, step)]
-        for size, step in ((batch, images), (height, rows), (width, columns))
-    )
-    return list(product(*cuts))
+    return list(product(parts(batch, images), parts(height, rows), parts(width, columns)))
 
 
 def _matrix(size_in: int, size_out: int, like: Tensor) -> Tensor | None:

@@ -11,7 +11,7 @@ from regproxy.config.variant import IGNORE_LABEL, Recipe
 from regproxy.data.loader import Batch, normalise
 from regproxy.data.order import torch_seed
 from regproxy.errors import UserError
-from regproxy.model.regions import crop_counts, region_loss
+from regproxy.model.regions import class_counts, region_loss
 from regproxy.runs.trial import Trial
 from regproxy.train.context import Context
 from regproxy.train.loss import upsampled_cross_entropy
@@ -38,8 +38,11 @@ def update(
     """
     recipe = trial.variant.recipe
     micro_batches = [next(batches).to(context.device) for _ in range(recipe.grad_accum_steps)]
-    pixels = sum(count_pixels(batch.labels, recipe) for batch in micro_batches)
-    pixels = context.all_reduce(pixels.double()).clamp(min=1)
+    pixels = torch.zeros((), dtype=torch.float64, device=context.device)  # that the loss is averaged over
+    for batch in micro_batches:
+        valid = batch.labels != IGNORE_LABEL
+        pixels += valid.sum() if recipe.loss_mean == "valid" else valid.numel()
+    pixels = context.all_reduce(pixels).clamp(min=1)
     denominator = pixels / context.world_size  # DDP averages gradients over workers; the loss needs their sum
     for group in optimizer.param_groups:
         group["lr"] = rate
@@ -57,20 +60,13 @@ def update(
             loss = upsampled_cross_entropy(logits, batch.labels, IGNORE_LABEL, denominator=denominator)
             if regularised:
                 patch = getattr(model, "module", model).patch  # DistributedDataParallel holds it as `module`
-                counts = crop_counts(batch.labels, affinity, num_classes=logits.shape[1], patch=patch)
+                counts = class_counts(batch.labels, affinity, num_classes=logits.shape[1], patch=patch)
                 term = region_loss(affinity, counts, recipe.region_loss)
                 loss = loss + recipe.region_loss_weight / len(micro_batches) * term
             loss.backward()
         total += loss.detach() / context.world_size
     optimizer.step()
     return total
-
-
-def count_pixels(labels: Tensor, recipe: Recipe) -> Tensor:
-    """Return the number of pixels that the loss is averaged over: all pixels, or those that are not void."""
-    if recipe.loss_mean == "all":
-        return torch.tensor(labels.numel(), device=labels.device)
-    return (labels != IGNORE_LABEL).sum()
 
 
 def finite_losses(losses: list[Tensor], last_step: int, recipe: Recipe, context: Context) -> list[float]:

@@ -24,10 +24,10 @@ def confusion_matrix(
     valid = label != ignore_label
     rows, columns = label[valid].astype(np.int64), prediction[valid].astype(np.int64)
     for name, values in (("label", rows), ("prediction", columns)):
-        if values.size and not 0 <= values.min() <= values.max() < num_classes:
-            wrong = values.max() if values.max() >= num_classes else values.min()
+        wrong = values[(values < 0) | (values >= num_classes)]
+        if wrong.size:
             raise DataError(
-                f"{name} {wrong} is invalid: expected 0 to {num_classes - 1}. "
+                f"{name} {wrong[0]} is invalid: expected 0 to {num_classes - 1}. "
                 f"Prepare the data set again with the classes of the run."
             )
     counts = np.bincount(rows * num_classes + columns, minlength=num_classes**2)

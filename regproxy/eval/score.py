@@ -1,7 +1,9 @@
 """Scores of a model on a prepared split: confusion matrices, and the entropy of its regions."""
 
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ from regproxy.data.loader import decode
 from regproxy.data.shards import Shards
 from regproxy.eval.metrics import confusion_matrix
 from regproxy.eval.sliding import predict, predict_multi_scale
-from regproxy.model.regions import class_counts, entropies, normalised, region_masses, sub_cells
+from regproxy.model.regions import class_counts, entropies, normalised, region_masses
 
 _MAX_COUNTS = 2**22  # counters (sub-cells x classes) in memory at once
 
@@ -40,10 +42,10 @@ def confusion_of_shards(
 
     The matrices of parts of a split add up to that of the split. The model must be in eval mode.
     """
-    total = np.zeros((variant.data.num_classes,) * 2, np.int64)
+    total, settings = _no_counts(variant), _settings(variant)
     for index in indices:
         image, label = read_pair(shards, index)
-        total += _confusion(predict(model, image, **_settings(variant)), label, variant)
+        total += _confusion(predict(model, image, **settings), label, variant)
     return total
 
 
@@ -52,21 +54,16 @@ def tally_shards(model: nn.Module, shards: Shards, variant: Variant, indices: It
 
     The model must be in eval mode. Only RegProxy has regions.
     """
-    tally = Tally(np.zeros((variant.data.num_classes,) * 2, np.int64))
-    if variant.evaluation.multi_scale_ratios:
-        tally.multi_scale = np.zeros_like(tally.single_scale)
+    multi_scale = _no_counts(variant) if variant.evaluation.multi_scale_ratios else None
+    tally, settings = Tally(_no_counts(variant), multi_scale), _settings(variant)
+    has_regions = variant.model.head == "regproxy"
     for index in indices:
         image, label = read_pair(shards, index)
-        observe = (
-            _RegionObserver(tally, label, variant, model.patch) if variant.model.head == "regproxy" else None
-        )
-        tally.single_scale += _confusion(
-            predict(model, image, **_settings(variant), observe=observe), label, variant
-        )
+        observe = partial(_add_regions, tally, label, variant, model.patch) if has_regions else None
+        prediction = predict(model, image, **settings, observe=observe)
+        tally.single_scale += _confusion(prediction, label, variant)
         if tally.multi_scale is not None:
-            tally.multi_scale += _confusion(
-                predict_multi_scale(model, image, **_settings(variant)), label, variant
-            )
+            tally.multi_scale += _confusion(predict_multi_scale(model, image, **settings), label, variant)
     return tally
 
 
@@ -76,48 +73,46 @@ def read_pair(shards: Shards, index: int) -> tuple[np.ndarray, np.ndarray]:
     return decode(record.image, record.label)
 
 
-@dataclass
-class _RegionObserver:
-    """An observer of predictions that adds the entropies of the regions of one image's windows to a tally."""
+def _add_regions(
+    tally: Tally,
+    label: np.ndarray,
+    variant: Variant,
+    patch: int,
+    corners: list[tuple[int, int]],
+    affinity: Tensor,
+) -> None:
+    """Add the entropies of the regions of an image's windows to a tally.
 
-    tally: Tally
-    label: np.ndarray
-    variant: Variant
-    patch: int
-    scale: tuple[float, float] = field(init=False)
+    With all but the last two arguments it is an observer of `predict`.
 
-    def __post_init__(self) -> None:
-        size = rescaled_size(self.label.shape, self.variant.evaluation.scale)
-        self.scale = (size[0] / self.label.shape[0], size[1] / self.label.shape[1])
+    Args:
+        label: (X, Y), at the image's original resolution.
+        patch: side of a token in pixels.
+        corners: (top, left) pixel of each window in the rescaled image.
+        affinity: (B, 9, h, w, H, W) of the windows.
+    """
+    labels = torch.from_numpy(label).to(affinity.device)[None].long()
+    rescaled = rescaled_size(label.shape, variant.evaluation.scale)
+    scale = (rescaled[0] / label.shape[0], rescaled[1] / label.shape[1])
+    num_at_once = max(_MAX_COUNTS // math.prod(affinity.shape[2:]), 1)
+    for corner, window in zip(corners, affinity.split(1), strict=True):
+        count = partial(class_counts, patch=patch, corner=corner, scale=scale)
+        masses = []
+        for classes in torch.arange(variant.data.num_classes).split(num_at_once):
+            own = labels - classes[0].item()  # labels outside 0..len(classes)-1 are not counted
+            masses.append(region_masses(window, count(own, window, num_classes=len(classes))))
+        histograms, filled = normalised(torch.cat(masses, dim=1))
+        tally.entropy += entropies(histograms)[filled].sum().item()
+        tally.num_regions += int(filled.sum())
 
-    def __call__(self, corners: list[tuple[int, int]], affinity: Tensor) -> None:
-        label = torch.from_numpy(self.label).to(affinity.device)[None].long()
-        num_classes, (height, width, rows, columns) = self.variant.data.num_classes, affinity.shape[2:]
-        grid = (rows * height, columns * width)
-        num_at_once = max(_MAX_COUNTS // (grid[0] * grid[1]), 1)
-        for corner, window_affinity in zip(corners, affinity.split(1), strict=True):
-            cells = [
-                sub_cells(length, self.patch / divisions, start_px=start, scale=scale).to(affinity.device)
-                for length, divisions, start, scale in zip(
-                    self.label.shape, (height, width), corner, self.scale, strict=True
-                )
-            ]
-            masses = []
-            for first in range(0, num_classes, num_at_once):
-                num = min(num_at_once, num_classes - first)
-                counts = class_counts(label - first, *cells, grid, num)  # ignores labels outside 0..num-1
-                masses.append(region_masses(window_affinity, counts))
-            histograms, filled = normalised(torch.cat(masses, dim=1))
-            self.tally.entropy += entropies(histograms)[filled].sum().item()
-            self.tally.num_regions += int(filled.sum())
+
+def _no_counts(variant: Variant) -> np.ndarray:
+    return np.zeros((variant.data.num_classes,) * 2, np.int64)
 
 
 def _settings(variant: Variant) -> dict:
-    return {
-        "evaluation": variant.evaluation,
-        "mean": variant.recipe.image_mean,
-        "std": variant.recipe.image_std,
-    }
+    recipe = variant.recipe
+    return {"evaluation": variant.evaluation, "mean": recipe.image_mean, "std": recipe.image_std}
 
 
 def _confusion(prediction: np.ndarray, label: np.ndarray, variant: Variant) -> np.ndarray:

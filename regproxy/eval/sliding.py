@@ -5,8 +5,9 @@ K classes, X Y the image's own size, X' Y' its size after rescaling, B windows a
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import product
 
 import cv2
@@ -14,12 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from regproxy.config.variant import Evaluation
 from regproxy.data.geometry import rescaled_size
 from regproxy.data.loader import normalise
-from regproxy.eval.stitching import Axis, BlockLogits, Segment, blocks, stitching_matrix, tiles
+from regproxy.eval.stitching import Axis, BlockLogits, blocks, stitching_matrix, tiles
 
 Observer = Callable[[list[tuple[int, int]], Tensor], None]
 
@@ -48,7 +48,7 @@ def predict(
         observe: called with the corners and the affinity of each batch of windows, once for each window;
             only for a network that returns an affinity.
     """
-    view = _view(model, image, evaluation.scale, evaluation, mean, std, observe=observe)
+    view = _view(model, image, evaluation.scale, evaluation, (mean, std), observe)
     return _classes([view], lambda logits: logits[0])
 
 
@@ -74,8 +74,9 @@ def predict_multi_scale(
     views = []
     for ratio in evaluation.multi_scale_ratios:
         scale = tuple(int(side * ratio + 0.5) for side in evaluation.scale)
-        view = _view(model, image, scale, evaluation, mean, std)
-        views += [view, view.flipped()]
+        view = _view(model, image, scale, evaluation, (mean, std))
+        rows, columns = view.axes
+        views += [view, replace(view, axes=(rows, replace(columns, flipped=True)))]
     return _classes(views, lambda logits: sum(one.softmax(dim=-1) for one in logits))
 
 
@@ -94,41 +95,24 @@ class _View:
     observe: Observer | None = None
     observed: set[tuple[int, int]] = field(default_factory=set)
 
-    def flipped(self) -> "_View":
-        """Return the same view, flipped left to right."""
-        rows, columns = self.axes
-        return replace(self, axes=(rows, replace(columns, flipped=True)), observed=set())
-
-    def logits_shape(self) -> tuple[int, int, int]:
-        """Return the shape (K, rows, columns) of a window's logits by running the model on an empty batch."""
-        empty = torch.empty(0, 3, *(axis.window for axis in self.axes), device=self.pixels.device)
-        with sdpa_kernel(SDPBackend.MATH):  # fused attention may refuse empty batches
-            return tuple(self.model(empty).shape[1:])
-
     def block(self, lines: tuple[range, range], logits_shape: tuple[int, int, int]) -> BlockLogits:
         """Return the logits of a block of the image, given by its rows and columns."""
         device, (num_classes, *sizes) = self.pixels.device, logits_shape
         per_axis = list(zip(self.axes, lines, sizes, strict=True))
         rows, columns = (stitching_matrix(*arguments).to(device) for arguments in per_axis)
         stitched = torch.empty(rows.shape[1], columns.shape[1], num_classes, device=device)
-        segments = product(*(axis.segments(own, size) for axis, own, size in per_axis))
+        windows = list(product(*(axis.segments(own, size) for axis, own, size in per_axis)))
+        limit = _PIXELS_AT_ONCE.get(device.type, 2**19)
+        batch_size = max(limit // math.prod(axis.window for axis in self.axes), 1)
         images = self._input()
-        for batch in self._batches(list(segments)):
+        for first in range(0, len(windows), batch_size):
+            batch = windows[first : first + batch_size]
             logits = self._run(images, [(row.start, column.start) for row, column in batch])
             for window, (row, column) in zip(logits, batch, strict=True):
-                needed = window[
-                    :, row.logits.start : row.logits.stop, column.logits.start : column.logits.stop
-                ]
+                needed = window[:, row.logits, column.logits]
                 stitched[row.in_stitched, column.in_stitched].copy_(needed.permute(1, 2, 0))
             del logits  # with small regions there is no memory for the logits of two batches
         return BlockLogits(stitched, rows, columns)
-
-    def _batches(self, windows: list[tuple[Segment, Segment]]) -> Iterator[list[tuple[Segment, Segment]]]:
-        """Yield batches of windows, each as large as the memory limit allows."""
-        limit = _PIXELS_AT_ONCE.get(self.pixels.device.type, 2**19)
-        batch_size = max(limit // math.prod(axis.window for axis in self.axes), 1)
-        for first in range(0, len(windows), batch_size):
-            yield windows[first : first + batch_size]
 
     def _run(self, images: Tensor, corners: list[tuple[int, int]]) -> Tensor:
         """Return the logits of the windows of (1, 3, X', Y') at `corners`. Call `observe` with new ones."""
@@ -146,10 +130,9 @@ class _View:
     def _input(self) -> Tensor:
         """Return the normalised view (1, 3, X', Y'), padded with 0 at the bottom and right to a window."""
         images = normalise(self.pixels[None], *self.statistics)
-        if self.axes[1].flipped:
-            images = images.flip(3)
+        images = images.flip(3) if self.axes[1].flipped else images
         bottom, right = (max(axis.window - axis.rescaled, 0) for axis in self.axes)
-        return functional.pad(images, (0, right, 0, bottom)) if bottom or right else images
+        return functional.pad(images, (0, right, 0, bottom))
 
 
 def _view(
@@ -157,8 +140,7 @@ def _view(
     image: np.ndarray,
     scale: tuple[int, int],
     evaluation: Evaluation,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
+    statistics: tuple[tuple[float, ...], tuple[float, ...]],
     observe: Observer | None = None,
 ) -> _View:
     """Return the view of an image (X, Y, 3) that is rescaled to fit `scale`, on the model's device."""
@@ -167,13 +149,13 @@ def _view(
     if size != image.shape[:2]:
         image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
     pixels = torch.from_numpy(np.ascontiguousarray(image)).to(next(model.parameters()).device)
-    return _View(model, pixels, tuple(axes), (mean, std), observe)
+    return _View(model, pixels, tuple(axes), statistics, observe)
 
 
 def _classes(views: list[_View], combine: Callable[[list[Tensor]], Tensor]) -> np.ndarray:
     """Return the best class of every pixel, (X, Y). `combine` turns the logits of all views into scores."""
     size, device = tuple(axis.size for axis in views[0].axes), views[0].pixels.device
-    shape = views[0].logits_shape()
+    shape = _logits_shape(views[0].model, tuple(axis.window for axis in views[0].axes))
     prediction = torch.empty(size, dtype=torch.uint8 if shape[0] <= 256 else torch.int16, device=device)
     for rows, columns in blocks([view.axes for view in views], shape, device):
         logits = [view.block((rows, columns), shape) for view in views]
@@ -182,3 +164,9 @@ def _classes(views: list[_View], combine: Callable[[list[Tensor]], Tensor]) -> n
             best = combine([one.tile(*tile) for one in logits]).max(dim=-1).indices  # x y
             block[tile] = best.to(prediction.dtype)
     return prediction.cpu().numpy()
+
+
+@lru_cache(maxsize=1)  # one network predicts many images
+def _logits_shape(model: nn.Module, window: tuple[int, int]) -> tuple[int, int, int]:
+    """Return the shape (K, rows, columns) of a window's logits by running the model on one window."""
+    return tuple(model(torch.zeros(1, 3, *window, device=next(model.parameters()).device)).shape[1:])

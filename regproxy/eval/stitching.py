@@ -13,11 +13,12 @@ held at once, nearly always the whole image. tile: a part of a block whose logit
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 
 import torch
 from torch import Tensor
 
-from regproxy.model.interpolation import bilinear_matrix, source_lines
+from regproxy.model.interpolation import bilinear_matrix, parts, source_lines
 
 _BLOCK_ELEMENTS = {"cpu": 2**26, "cuda": 2**30}  # the most elements of S at once, over all views
 _TILE_ELEMENTS = {"cpu": 2**20, "cuda": 2**25}  # the most logits of a tile
@@ -46,20 +47,17 @@ class BlockLogits:
 class Segment:
     """What a window contributes to a block along one axis.
 
-    `start` is the window's first line in the rescaled image, `lines` are the lines it contributes, counted
-    from its first line. `logits` are the lines of its logits that these are interpolated from; in S they
-    begin at line `offset`.
+    `start` is the window's first line in the rescaled image. `lines` are the lines it contributes, counted
+    from its first line, and `in_needed` the same lines, counted from the first that the block needs. `logits`
+    are the lines of its logits that they are interpolated from, and `in_stitched` the lines of S that hold
+    these.
     """
 
     start: int
     lines: range
-    logits: range
-    offset: int
-
-    @property
-    def in_stitched(self) -> slice:
-        """The lines of S that hold this segment's logits."""
-        return slice(self.offset, self.offset + len(self.logits))
+    in_needed: slice
+    logits: slice
+    in_stitched: slice
 
 
 @dataclass(frozen=True)
@@ -91,11 +89,14 @@ class Axis:
         """
         needed, found, offset = self.rescaled_lines(lines), [], 0
         for start in window_starts(self.rescaled, self.window, self.stride):
-            if start < needed.stop and start + self.window > needed.start:
-                own = range(max(needed.start - start, 0), min(needed.stop - start, self.window))
+            first, stop = max(needed.start, start), min(needed.stop, start + self.window)
+            if first < stop:
+                own = range(first - start, stop - start)
+                in_needed = slice(first - needed.start, stop - needed.start)
                 logits = source_lines(logit_lines, self.window, own)
-                found.append(Segment(start, own, logits, offset))
-                offset += len(logits)
+                in_stitched = slice(offset, offset + len(logits))
+                found.append(Segment(start, own, in_needed, slice(logits.start, logits.stop), in_stitched))
+                offset = in_stitched.stop
         return found
 
 
@@ -104,17 +105,13 @@ def stitching_matrix(axis: Axis, lines: range, logit_lines: int) -> Tensor:
     """Return A or B for a block's `lines`, float32 (x, R): the weights of the windows' logits, by segment."""
     needed, segments = axis.rescaled_lines(lines), axis.segments(lines, logit_lines)
     resize = bilinear_matrix(axis.rescaled, axis.size, axis.in_view(lines), needed)
-    in_needed = [
-        slice(part.start + part.lines.start - needed.start, part.start + part.lines.stop - needed.start)
-        for part in segments
-    ]
     num_windows = torch.zeros(len(needed), dtype=torch.float64)  # over each line
-    for covered in in_needed:
-        num_windows[covered] += 1
+    for part in segments:
+        num_windows[part.in_needed] += 1
     pieces = [
-        (resize[:, covered] / num_windows[covered])
-        @ bilinear_matrix(logit_lines, axis.window, part.lines, part.logits)
-        for covered, part in zip(in_needed, segments, strict=True)
+        (resize[:, part.in_needed] / num_windows[part.in_needed])
+        @ bilinear_matrix(logit_lines, axis.window, part.lines, range(part.logits.start, part.logits.stop))
+        for part in segments
     ]
     matrix = torch.cat(pieces, dim=1).float()
     return matrix.flip(0) if axis.flipped else matrix
@@ -122,18 +119,15 @@ def stitching_matrix(axis: Axis, lines: range, logit_lines: int) -> Tensor:
 
 def window_starts(size: int, window: int, stride: int) -> list[int]:
     """Return the first line of each window so that they cover `size` lines; the last is moved inside."""
-    return [
-        min(step * stride, max(size - window, 0)) for step in range(max(-(-(size - window) // stride), 0) + 1)
-    ]
+    last = max(size - window, 0)
+    return [*range(0, last, stride), last]
 
 
 def tiles(size: tuple[int, int], num_classes: int, device: torch.device) -> Iterator[tuple[slice, slice]]:
-    """Yield the tiles (rows, columns) of a block of `size`, each with a bounded number of logits."""
+    """Return the tiles (rows, columns) of a block of `size`, each with a bounded number of logits."""
     width = min(_TILE_COLUMNS.get(device.type, 128), size[1])
     height = max(_TILE_ELEMENTS.get(device.type, 2**20) // (num_classes * width), 1)
-    for top in range(0, size[0], height):
-        for left in range(0, size[1], width):
-            yield slice(top, min(top + height, size[0])), slice(left, min(left + width, size[1]))
+    return product(parts(size[0], height), parts(size[1], width))
 
 
 def blocks(
@@ -150,16 +144,14 @@ def blocks(
     limit = _BLOCK_ELEMENTS.get(device.type, 2**26)
     counts = [-(-axis.size // _MAX_BLOCK_LINES) for axis in views[0]]
     while True:
-        rows, columns = (_divide(axis.size, count) for axis, count in zip(views[0], counts, strict=True))
+        rows, columns = (
+            [range(part.start, part.stop) for part in parts(axis.size, -(-axis.size // count))]
+            for axis, count in zip(views[0], counts, strict=True)
+        )
         elements = [_max_elements(view, (rows, columns), logits_shape) for view in views]
         if sum(elements) <= limit or max(len(rows[0]), len(columns[0])) <= _MIN_BLOCK_LINES:
-            return [(some_rows, some_columns) for some_rows in rows for some_columns in columns]
+            return list(product(rows, columns))
         counts[len(columns[0]) > len(rows[0])] += 1
-
-
-def _divide(size: int, count: int) -> list[range]:
-    step = -(-size // count)
-    return [range(start, min(start + step, size)) for start in range(0, size, step)]
 
 
 def _max_elements(
@@ -167,7 +159,7 @@ def _max_elements(
 ) -> int:
     """Return how many elements of S the largest of some blocks needs in a view."""
     rows, columns = (
-        max(sum(len(segment.logits) for segment in axis.segments(lines, logit_lines)) for lines in ranges)
+        max(axis.segments(lines, logit_lines)[-1].in_stitched.stop for lines in ranges)
         for axis, ranges, logit_lines in zip(view, parts, logits_shape[1:], strict=True)
     )
     return rows * columns * logits_shape[0]

@@ -49,7 +49,9 @@ class AffinityHead(nn.Module):
         height, width = self.region
         scores = rearrange(scores, "B (n h w) H W -> B H W n h w", n=NEIGHBOURS, h=height, w=width)
         scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
-        affinity = (scores + outside_bias(*features.shape[2:], like=scores)).softmax(dim=3)
+        outside = outside_neighbours(*features.shape[2:], device=scores.device)
+        outside = rearrange(outside, "n H W -> H W n 1 1")
+        affinity = scores.masked_fill(outside, float("-inf")).softmax(dim=3)
         return rearrange(affinity, "B H W n h w -> B n h w H W")
 
 
@@ -61,23 +63,11 @@ class Pointwise(nn.Conv2d):
         return functional.linear(features.permute(0, 2, 3, 1), weight, self.bias).permute(0, 3, 1, 2)
 
 
-def outside_bias(height: int, width: int, *, like: Tensor) -> Tensor:
-    """Return a bias before a softmax, (H, W, 9, 1, 1): -inf for neighbours outside an H x W grid, else 0."""
-    outside = rearrange(outside_neighbours(height, width, device=like.device), "n H W -> H W n 1 1")
-    return torch.zeros(outside.shape, dtype=like.dtype, device=like.device).masked_fill(
-        outside, float("-inf")
-    )
-
-
 def outside_neighbours(height: int, width: int, *, device: torch.device | None = None) -> Tensor:
     """Return which neighbours of each token are outside an H x W grid, bool (9, H, W)."""
-    offsets = torch.arange(-1, 2, device=device)
-    rows = torch.arange(height, device=device) + offsets[:, None]  # 3 H
-    columns = torch.arange(width, device=device) + offsets[:, None]  # 3 W
-    row_outside = (rows < 0) | (rows >= height)
-    column_outside = (columns < 0) | (columns >= width)
-    outside = row_outside[:, None, :, None] | column_outside[None, :, None, :]
-    return rearrange(outside, "dy dx H W -> (dy dx) H W")
+    inside = torch.zeros(height, width, dtype=torch.bool, device=device)
+    framed = functional.pad(inside, (1, 1, 1, 1), value=True)
+    return rearrange(framed.unfold(0, 3, 1).unfold(1, 3, 1), "H W dy dx -> (dy dx) H W")
 
 
 def paint(affinity: Tensor, token_logits: Tensor) -> Tensor:
@@ -93,17 +83,14 @@ def paint(affinity: Tensor, token_logits: Tensor) -> Tensor:
     Raises:
         ValueError: the shapes do not fit together.
     """
-    if affinity.ndim != 6 or token_logits.ndim != 4 or affinity.shape[1] != NEIGHBOURS:
+    expected = (len(token_logits), NEIGHBOURS, *token_logits.shape[2:])  # B n H W
+    given = affinity.shape[:2] + affinity.shape[4:]
+    if affinity.ndim != 6 or token_logits.ndim != 4 or given != expected:
         raise ValueError(
-            f"paint expects affinity (B, 9, h, w, H, W) and token logits (B, K, H, W); "
-            f"got {tuple(affinity.shape)} and {tuple(token_logits.shape)}"
+            f"paint expects affinity (B, 9, h, w, H, W) and token logits (B, K, H, W) of one batch size and "
+            f"token grid; got {tuple(affinity.shape)} and {tuple(token_logits.shape)}"
         )
     batch, _, height, width, rows, columns = affinity.shape
-    if (batch, rows, columns) != (token_logits.shape[0], *token_logits.shape[2:]):
-        raise ValueError(
-            f"paint expects one batch size and token grid; got affinity {tuple(affinity.shape)} and "
-            f"token logits {tuple(token_logits.shape)}"
-        )
     neighbours = functional.unfold(token_logits, kernel_size=3, padding=1)  # B (K n) (H W)
     neighbours = rearrange(neighbours, "B (K n) L -> (B L) K n", n=NEIGHBOURS)
     weights = rearrange(affinity.to(token_logits.dtype), "B n h w H W -> (B H W) n (h w)")

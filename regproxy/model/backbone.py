@@ -35,6 +35,7 @@ class VisionTransformer(nn.Module):
         self.late_width = vit.num_features + self.width * len(self.levels)
         self.grid = tuple(vit.patch_embed.grid_size)  # (H, W) of the position embedding
         self.num_prefix = getattr(vit, "num_prefix_tokens", 0)
+        self.prefix_has_position = not getattr(vit, "no_embed_class", False)
         self.is_sam = hasattr(vit, "neck")  # its blocks take tokens on a grid; its last norm is a "neck"
         self.has_fixed_size = any("relative_position" in name for name, _ in vit.named_parameters())
         vit.patch_embed.strict_img_size = False
@@ -52,7 +53,8 @@ class VisionTransformer(nn.Module):
         Raises:
             ConfigError: the backbone has a relative position bias (BEiT) and the images have another size.
         """
-        images = _pad_to_patch(images, self.patch)
+        bottom, right = (-side % self.patch for side in images.shape[2:])
+        images = functional.pad(images, (0, right, 0, bottom))
         grid = (images.shape[2] // self.patch, images.shape[3] // self.patch)
         tokens = self._embed(images, grid)
         early = tokens if self.tap == -1 else None
@@ -70,11 +72,11 @@ class VisionTransformer(nn.Module):
         """Return the input of the first block: (B, N, C), for SAM (B, H, W, C)."""
         vit = self.vit
         tokens = vit.patch_embed(images)
-        tokens = tokens.flatten(1, 2) if tokens.ndim == 4 else tokens  # B (H W) C
+        tokens = tokens.flatten(1, -2)  # B (H W) C
         prefix = [getattr(vit, name) for name in _PREFIX_TOKENS if getattr(vit, name, None) is not None]
         prefix = [token.expand(tokens.shape[0], -1, -1) for token in prefix]
         position = self._position_embedding(grid)
-        if self._prefix_has_position:
+        if self.prefix_has_position:
             tokens = torch.cat([*prefix, tokens], dim=1) + position
         else:
             tokens = torch.cat([*prefix, tokens + position], dim=1)
@@ -82,17 +84,12 @@ class VisionTransformer(nn.Module):
         tokens = vit.norm_pre(tokens) if hasattr(vit, "norm_pre") else tokens
         return tokens.unflatten(1, grid) if self.is_sam else tokens
 
-    @property
-    def _prefix_has_position(self) -> bool:
-        return not getattr(self.vit, "no_embed_class", False)
-
     def _position_embedding(self, grid: tuple[int, int]) -> Tensor | float:
         """Return the embedding for an H x W grid, resized bicubically if needed; 0 if there is none."""
-        position = self.vit.pos_embed
-        if position is None:
+        if self.vit.pos_embed is None:
             return 0.0
-        position = position.flatten(1, 2) if position.ndim == 4 else position
-        num_prefix = self.num_prefix if self._prefix_has_position else 0
+        position = self.vit.pos_embed.flatten(1, -2)  # SAM's is 1 H W C
+        num_prefix = self.num_prefix if self.prefix_has_position else 0
         return resize_position_embedding(position, self.grid, grid, num_prefix)
 
     def _arguments(self, grid: tuple[int, int]) -> list[dict[str, Tensor]]:
@@ -129,8 +126,3 @@ def resize_position_embedding(
     return resample_abs_pos_embed(
         position, list(new_grid), list(old_grid), num_prefix_tokens=num_prefix, antialias=False
     )
-
-
-def _pad_to_patch(images: Tensor, patch: int) -> Tensor:
-    bottom, right = (-side % patch for side in images.shape[2:])
-    return functional.pad(images, (0, right, 0, bottom)) if bottom or right else images

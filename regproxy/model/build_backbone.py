@@ -63,10 +63,11 @@ def build_backbone(
             f"width; got {heads} heads for width {width}."
         )
     patch = template.patch_embed.feat_ratio()
-    img_size = tuple(side + -side % patch for side in image_size)
+    grid = tuple(-(-side // patch) for side in image_size)
+    img_size = tuple(patch * side for side in grid)
     vit = _create_model(name, img_size=img_size, drop_path_rate=drop_path, **_FAMILIES[family], **sizes)
     vit.attn_pool = None  # a map of tokens needs no pooling
-    if tuple(vit.patch_embed.grid_size) != tuple(-(-side // patch) for side in image_size):
+    if tuple(vit.patch_embed.grid_size) != grid:
         raise ConfigError(f"{name} does not cut an image into patches of one size. Choose another backbone.")
     _compute_buffers(vit)
     return VisionTransformer(vit, tap=tap, multi_level=multi_level)

@@ -1,4 +1,4 @@
-"""Bilinear interpolation along one axis as a matrix, as a whole or in part (align_corners False).
+"""Bilinear interpolation along one axis as a matrix, as a whole or in parts (align_corners False).
 
 A line is a row or a column. Interpolation is separable: rows and columns each have their own matrix.
 """
@@ -40,3 +40,8 @@ def source_lines(size_in: int, size_out: int, outputs: range) -> range:
     first, last = (max((line + 0.5) * size_in / size_out - 0.5, 0.0) for line in (outputs[0], outputs[-1]))
     # The tolerance makes up for rounding: one line too many is harmless, one too few is not.
     return range(min(int(max(first - 1e-9, 0.0)), size_in - 1), min(int(last + 1e-9) + 2, size_in))
+
+
+def parts(size: int, step: int) -> list[slice]:
+    """Return slices of at most `step` lines that cover `size` lines once, in order."""
+    return [slice(start, min(start + step, size)) for start in range(0, size, step)]

@@ -12,9 +12,6 @@ from regproxy.model.backbone import VisionTransformer
 class ClassHead(nn.Linear):
     """One linear layer on every token of a map, initialised from N(0, 0.02) (paper section 4.3)."""
 
-    def __init__(self, width: int, num_classes: int) -> None:
-        super().__init__(width, num_classes)
-
     def reset_parameters(self) -> None:
         """Draw the weights from N(0, 0.02) and set the bias to 0."""
         nn.init.normal_(self.weight, std=0.02)

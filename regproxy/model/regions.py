@@ -13,39 +13,40 @@ from torch.nn import functional
 
 
 def class_counts(
-    labels: Tensor, rows: Tensor, columns: Tensor, size: tuple[int, int], num_classes: int
+    labels: Tensor,
+    affinity: Tensor,
+    *,
+    num_classes: int,
+    patch: int,
+    corner: tuple[int, int] = (0, 0),
+    scale: tuple[float, float] = (1.0, 1.0),
 ) -> Tensor:
     """Return the number of labelled pixels of each class in each sub-cell, float32 (B, K, H h, W w).
 
     Args:
-        labels: (B, X, Y) integer classes; values outside 0..K-1, such as void, are not counted.
-        rows, columns: (X,) and (Y,), the sub-cell row or column of each pixel; pixels outside the grid are
-            not counted.
-        size: (H h, W w).
+        labels: (B, X, Y) integer classes; values outside 0..K-1, such as void, and pixels outside the
+            network's input are not counted.
+        affinity: (B, 9, h, w, H, W) of the same images.
         num_classes: K.
+        patch: side of a token in pixels.
+        corner: first row and column of the network's input in the rescaled image.
+        scale: height and width of the rescaled image divided by those of the label.
     """
+    height, width, rows, columns = affinity.shape[2:]
+    size = (rows * height, columns * width)  # H h, W w
+    per_axis = zip(labels.shape[1:], (height, width), corner, scale, strict=True)
+    y, x = (
+        sub_cells(length, patch / divisions, start_px=start, scale=factor).to(labels.device)
+        for length, divisions, start, factor in per_axis
+    )
     labels = labels.long()
-    inside = (rows >= 0) & (rows < size[0])
-    inside = inside[:, None] & ((columns >= 0) & (columns < size[1]))
+    inside = ((y >= 0) & (y < size[0]))[:, None] & (x >= 0) & (x < size[1])  # X Y
     valid = inside & (labels >= 0) & (labels < num_classes)
-    cells = rows[:, None] * size[1] + columns  # X Y
+    cells = y[:, None] * size[1] + x  # X Y
     batch = torch.arange(len(labels), device=labels.device)[:, None, None]
     counter = (batch * size[0] * size[1] + cells) * num_classes + labels  # B X Y
     counts = torch.bincount(counter[valid], minlength=len(labels) * size[0] * size[1] * num_classes)
     return rearrange(counts.float(), "(B H W K) -> B K H W", B=len(labels), H=size[0], W=size[1])
-
-
-def crop_counts(labels: Tensor, affinity: Tensor, *, num_classes: int, patch: int) -> Tensor:
-    """Return the class counts (B, K, H h, W w) of labels (B, X, Y) that cover the network's input.
-
-    Args:
-        affinity: (B, 9, h, w, H, W) of the same images.
-        patch: side of a token in pixels.
-    """
-    height, width, rows, columns = affinity.shape[2:]
-    cells = [sub_cells(labels.shape[1], patch / height), sub_cells(labels.shape[2], patch / width)]
-    cells = [axis.to(labels.device) for axis in cells]
-    return class_counts(labels, *cells, (rows * height, columns * width), num_classes)
 
 
 def sub_cells(length: int, cell_px: float, *, start_px: float = 0.0, scale: float = 1.0) -> Tensor:

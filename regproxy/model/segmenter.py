@@ -32,20 +32,15 @@ class MaskTransformer(nn.Module):
         declare_missing_operators()
         from timm.models.vision_transformer import Block
 
-        norm = nn.LayerNorm
         self.project = nn.Linear(width, width)
         self.classes = nn.Parameter(torch.empty(1, num_classes, width))
         self.blocks = nn.ModuleList(
-            Block(width, width // _HEAD_WIDTH, qkv_bias=True, norm_layer=norm) for _ in range(depth)
+            Block(width, width // _HEAD_WIDTH, qkv_bias=True, norm_layer=nn.LayerNorm) for _ in range(depth)
         )
-        self.norm = norm(width)
+        self.norm = nn.LayerNorm(width)
         self.patch_map = nn.Linear(width, width, bias=False)
         self.class_map = nn.Linear(width, width, bias=False)
-        self.mask_norm = norm(num_classes)
-        self._initialise(width)
-
-    def _initialise(self, width: int) -> None:
-        """Initialise the weights as Segmenter does."""
+        self.mask_norm = nn.LayerNorm(num_classes)
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)

@@ -6,7 +6,6 @@ resumes to the same bits from these files alone.
 """
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from regproxy.runs.trial import Trial
+from regproxy.storage.atomic import atomic_folder
 from regproxy.storage.hashing import file_sha256
 
 FORMAT = 1
@@ -26,23 +26,18 @@ def save(
 ) -> Path:
     """Save a checkpoint after `step` steps below `directory`, remove older ones and return its folder."""
     final = directory / f"step-{step:08d}"
-    temporary = directory / f".{final.name}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(weights, temporary / "model.safetensors")
-    torch.save(optimizer.state_dict(), temporary / "optimizer.pt")
-    files = {path.name: file_sha256(path) for path in sorted(temporary.iterdir())}
-    manifest = {
-        "format": FORMAT,
-        "fingerprint": trial.fingerprint,
-        "fingerprint_parts": trial.fingerprint_parts,
-        "step": step,
-        "files": files,
-    }
-    (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1))
-    shutil.rmtree(final, ignore_errors=True)
-    os.replace(temporary, final)
+    with atomic_folder(final, marker="manifest.json") as folder:
+        save_file(weights, folder / "model.safetensors")
+        torch.save(optimizer.state_dict(), folder / "optimizer.pt")
+        manifest = {
+            "format": FORMAT,
+            "fingerprint": trial.fingerprint,
+            "fingerprint_parts": trial.fingerprint_parts,
+            "step": step,
+            "files": {path.name: file_sha256(path) for path in sorted(folder.iterdir())},
+        }
+        (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
     for old in _newest_first(directory)[_NUM_KEPT:]:
         shutil.rmtree(old)
     return final
@@ -61,13 +56,12 @@ def discard_unusable(directory: Path, fingerprint: str) -> list[str]:
 
 def restore(directory: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
     """Load the newest checkpoint and return its step; return 0 if there is no checkpoint."""
-    newest = _newest_first(directory)[:1]
-    if not newest:
+    path = next(iter(_newest_first(directory)), None)
+    if path is None:
         return 0
-    (path,) = newest
     model.load_state_dict(load_file(path / "model.safetensors"))
-    device = next(model.parameters()).device
-    optimizer.load_state_dict(torch.load(path / "optimizer.pt", map_location=device, weights_only=True))
+    state = torch.load(path / "optimizer.pt", map_location="cpu", weights_only=True)
+    optimizer.load_state_dict(state)  # moves it to the device of the weights
     return json.loads((path / "manifest.json").read_text())["step"]
 
 

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from regproxy.model.device import default_device
-from regproxy.train.sync_batch_norm import synchronise_batch_norm
 
 
 @dataclass(frozen=True)
@@ -43,10 +42,6 @@ class Context:
         device_ids = [self.device] if self.device.type == "cuda" else None
         return DistributedDataParallel(model, device_ids=device_ids)
 
-    def sync_batch_norm(self, model: nn.Module) -> nn.Module:
-        """Return the model with batch norms whose statistics span all workers; state names stay the same."""
-        return synchronise_batch_norm(model, self.device.type) if self.world_size > 1 else model
-
     def no_sync(self, model: nn.Module) -> AbstractContextManager:
         """Return a context in which backward passes accumulate gradients without averaging over workers."""
         return model.no_sync() if self.world_size > 1 else nullcontext()
@@ -59,8 +54,6 @@ class Context:
 
     def any(self, flag: bool) -> bool:
         """Return whether the flag is set on at least one worker."""
-        if self.world_size == 1:
-            return flag
         return bool(self.all_reduce(torch.tensor(float(flag), device=self.device)))
 
     def barrier(self) -> None:

@@ -24,6 +24,7 @@ from regproxy.train.context import Context
 from regproxy.train.optim import build_optimizer, learning_rate
 from regproxy.train.progress import Progress, Training
 from regproxy.train.step import finite_losses, update
+from regproxy.train.sync_batch_norm import synchronise_batch_norm
 from regproxy.train.validation import validates, validation_miou
 
 
@@ -52,7 +53,6 @@ def train(
     """
     recipe, device, run_dir = trial.variant.recipe, context.device, Path(trial.workspace.run_dir)
     checkpoints = run_dir / "checkpoints"
-    notes: list[str] = []
 
     # Model and optimiser, from the last checkpoint if there is one.
     torch.manual_seed(torch_seed(trial.seed, 0, 0))  # every worker starts from the same weights
@@ -61,11 +61,10 @@ def train(
     if weights:
         load_pretrained(model.backbone, weights)
     model = model.to(device)
-    num_parameters = sum(parameter.numel() for parameter in model.parameters())
-    model = context.sync_batch_norm(model)
+    if context.world_size > 1:
+        model = synchronise_batch_norm(model, device.type)
     optimizer = build_optimizer(model, recipe)
-    if context.is_main:
-        notes += checkpoint.discard_unusable(checkpoints, trial.fingerprint)
+    notes = checkpoint.discard_unusable(checkpoints, trial.fingerprint) if context.is_main else []
     context.barrier()
     first_step = checkpoint.restore(checkpoints, model=model, optimizer=optimizer)
     saved_step = reported_step = first_step
@@ -73,9 +72,8 @@ def train(
     trained = context.wrap(torch.compile(model) if recipe.compile else model)
 
     # Data, from the checkpoint's step on.
-    train_shards = Shards(Path(trial.workspace.data_dir), "train")
     batches = micro_batches(
-        train_shards,
+        Shards(Path(trial.workspace.data_dir), "train"),
         recipe,
         trial.seed,
         first_step=first_step,
@@ -100,11 +98,11 @@ def train(
         reported_step = progress.step
         return progress
 
-    def validate(step: int) -> float:
+    def validate(progress: Progress) -> Progress:
         val_miou = validation_miou(model, trial, context)
         if history:
-            history.write(step, val_miou=val_miou)
-        return val_miou
+            history.write(progress.step, val_miou=val_miou)
+        return report(replace(progress, val_miou=val_miou))
 
     started = time.monotonic()
     final_loss = history.last_loss if history else math.nan
@@ -113,8 +111,7 @@ def train(
         yield report(Progress(first_step, recipe.steps))
         missing = history is not None and first_step > 0 and not history.has_validation(first_step)
         if validates(recipe, first_step) and context.any(missing):
-            val_miou = validate(first_step)
-            yield report(Progress(first_step, recipe.steps, val_miou=val_miou))
+            yield validate(Progress(first_step, recipe.steps))
         losses: list[Tensor] = []
         window_started = time.monotonic()
         for step in range(first_step, recipe.steps):
@@ -140,7 +137,7 @@ def train(
             progress = Progress(done, recipe.steps, final_loss, rate, speed, seconds_left)
             yield report(progress)
             if validate_now:
-                yield report(replace(progress, val_miou=validate(done)))
+                yield validate(progress)
             losses, window_started = [], time.monotonic()
     except GeneratorExit:
         if reported_step > saved_step:
@@ -155,7 +152,7 @@ def train(
         "final_loss": final_loss,
         "seconds": seconds,
         "resumed_at_step": first_step,
-        "num_parameters": num_parameters,
+        "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
         "workers": context.world_size,
         "device": str(device) if device.type == "cpu" else torch.cuda.get_device_name(device),
         "images_per_second": round((recipe.steps - first_step) * recipe.batch_size / max(seconds, 1e-9), 2),

@@ -18,12 +18,11 @@ def undecayed_parameters(model: nn.Module) -> set[str]:
     head's batch norm and all biases.
     """
     names = set()
-    for module_name, module in model.named_modules():
-        if not f"{module_name}.".startswith("backbone."):
-            continue
-        for name, _ in module.named_parameters(prefix=module_name, recurse=False):
-            if isinstance(module, _NORMS) or name.rsplit(".", 1)[-1] in _UNDECAYED_TOKENS:
-                names.add(name)
+    for name, _ in model.named_parameters():
+        owner, _, own_name = name.rpartition(".")
+        is_norm = isinstance(model.get_submodule(owner), _NORMS)
+        if name.startswith("backbone.") and (is_norm or own_name in _UNDECAYED_TOKENS):
+            names.add(name)
     return names
 
 

@@ -11,7 +11,7 @@ from regproxy.config.variant import IGNORE_LABEL, Recipe
 from regproxy.data.loader import Batch, normalise
 from regproxy.data.order import torch_seed
 from regproxy.errors import UserError
-from regproxy.model.regions import crop_counts, region_loss
+from regproxy.model.regions import class_counts, region_loss
 from regproxy.runs.trial import Trial
 from regproxy.train.context import Context
 from regproxy.train.loss import upsampled_cross_entropy
@@ -38,47 +38,35 @@ def update(
     """
     recipe = trial.variant.recipe
     micro_batches = [next(batches).to(context.device) for _ in range(recipe.grad_accum_steps)]
-    pixels = sum(count_pixels(batch.labels, recipe) for batch in micro_batches)
-    pixels = context.all_reduce(pixels.double()).clamp(min=1)
+    pixels = torch.zeros((), dtype=torch.float64, device=context.device)  # that the loss is averaged over
+    for batch in micro_batches:
+        valid = batch.labels != IGNORE_LABEL
+        pixels += valid.sum() if recipe.loss_mean == "valid" else valid.numel()
+    pixels = context.all_reduce(pixels).clamp(min=1)
     denominator = pixels / context.world_size  # DDP averages gradients over workers; the loss needs their sum
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.zero_grad(set_to_none=True)
+    regularised = recipe.region_loss != "none"
     total = torch.zeros((), device=context.device)
     for index, batch in enumerate(micro_batches):
         torch.manual_seed(torch_seed(trial.seed, step, index * context.world_size + context.rank))
         images = normalise(batch.images, recipe.image_mean, recipe.image_std, batch.sizes)
         with context.no_sync(model) if index + 1 < len(micro_batches) else nullcontext():
             with torch.autocast(context.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-                logits, affinity = forward(model, images, recipe)
-            loss = upsampled_cross_entropy(logits, batch.labels, IGNORE_LABEL, denominator=denominator)
-            if affinity is not None:
-                counts = crop_counts(
-                    batch.labels, affinity, num_classes=logits.shape[1], patch=patch_of(model)
+                logits, affinity = (
+                    model(images, return_affinity=True) if regularised else (model(images), None)
                 )
+            loss = upsampled_cross_entropy(logits, batch.labels, IGNORE_LABEL, denominator=denominator)
+            if regularised:
+                patch = getattr(model, "module", model).patch  # DistributedDataParallel holds it as `module`
+                counts = class_counts(batch.labels, affinity, num_classes=logits.shape[1], patch=patch)
                 term = region_loss(affinity, counts, recipe.region_loss)
                 loss = loss + recipe.region_loss_weight / len(micro_batches) * term
             loss.backward()
         total += loss.detach() / context.world_size
     optimizer.step()
     return total
-
-
-def forward(model: nn.Module, images: Tensor, recipe: Recipe) -> tuple[Tensor, Tensor | None]:
-    """Return the logits and, if the recipe has a region loss, the affinity."""
-    return (model(images), None) if recipe.region_loss == "none" else model(images, return_affinity=True)
-
-
-def patch_of(model: nn.Module) -> int:
-    """Return the side of a token in pixels; the network may be wrapped in DistributedDataParallel."""
-    return getattr(model, "module", model).patch
-
-
-def count_pixels(labels: Tensor, recipe: Recipe) -> Tensor:
-    """Return the number of pixels that the loss is averaged over: all pixels, or those that are not void."""
-    if recipe.loss_mean == "all":
-        return torch.tensor(labels.numel(), device=labels.device)
-    return (labels != IGNORE_LABEL).sum()
 
 
 def finite_losses(losses: list[Tensor], last_step: int, recipe: Recipe, context: Context) -> list[float]:

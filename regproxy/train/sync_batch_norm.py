@@ -9,7 +9,7 @@ B batch of this worker, C channels, H W map.
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import FunctionCtx
 
 
 class ProcessGroupBatchNorm2d(nn.BatchNorm2d):
@@ -45,11 +45,8 @@ class _SumOverWorkers(torch.autograd.Function):
         return total
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: FunctionCtx, upstream: Tensor) -> Tensor:
-        total = upstream.clone()
-        dist.all_reduce(total)
-        return total
+        return _SumOverWorkers.apply(upstream)
 
 
 def synchronise_batch_norm(model: nn.Module, device_type: str) -> nn.Module:
@@ -62,19 +59,8 @@ def synchronise_batch_norm(model: nn.Module, device_type: str) -> nn.Module:
     """
     if device_type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    if type(model) is nn.BatchNorm2d:
-        return _synchronised(model)
-    for name, child in model.named_children():
-        setattr(model, name, synchronise_batch_norm(child, device_type))
+    for module in model.modules():
+        if type(module) is nn.BatchNorm2d:
+            assert module.affine and module.track_running_stats and module.momentum is not None
+            module.__class__ = ProcessGroupBatchNorm2d  # it has the same attributes and another forward pass
     return model
-
-
-def _synchronised(norm: nn.BatchNorm2d) -> ProcessGroupBatchNorm2d:
-    assert norm.affine and norm.track_running_stats and norm.momentum is not None
-    with torch.device("meta"):
-        replacement = ProcessGroupBatchNorm2d(norm.num_features, eps=norm.eps, momentum=norm.momentum)
-    for name, parameter in norm.named_parameters(recurse=False):
-        setattr(replacement, name, parameter)
-    for name, buffer in norm.named_buffers(recurse=False):
-        setattr(replacement, name, buffer)
-    return replacement.train(norm.training)

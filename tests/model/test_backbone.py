@@ -4,6 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from einops import rearrange
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from regproxy.config.profile_file import load_profile
 from regproxy.config.variant import Backbone, DataConfig, Evaluation, ModelConfig, Recipe, Variant
 from regproxy.errors import ConfigError
+from regproxy.eval.sliding import predict
 from regproxy.model.backbone import VisionTransformer
 from regproxy.model.build import build
 from regproxy.model.build_backbone import build_backbone
@@ -114,7 +116,7 @@ def test_networks_of_the_paper_and_the_demo_equal_the_plain_forward_to_the_last_
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_networks_of_every_family_train_and_are_saved(name: str, tmp_path: Path) -> None:
+def test_networks_of_every_family_train_are_saved_and_predict(name: str, tmp_path: Path) -> None:
     variant = variant_of(Backbone(timm_name=name, width=64, depth=2, heads=2))
     torch.manual_seed(0)
     model = build(variant).train()
@@ -128,6 +130,9 @@ def test_networks_of_every_family_train_and_are_saved(name: str, tmp_path: Path)
     save_model(model, tmp_path)
     (tmp_path / "run.json").write_text(json.dumps({"variant": variant.to_dict()}))
     assert torch.equal(load_model(tmp_path)(images), expected)
+    recipe, image = variant.recipe, np.zeros((50, 70, 3), np.uint8)
+    settings = {"evaluation": variant.evaluation, "mean": recipe.image_mean, "std": recipe.image_std}
+    assert predict(model, image, **settings).shape == (50, 70)
     if not model.backbone.has_fixed_size:
         patch = model.patch
         assert model(torch.randn(1, 3, 40, 140)).shape == (1, 3, -(-40 // patch) * 2, -(-140 // patch) * 2)

@@ -13,7 +13,6 @@ from regproxy.eval import score
 from regproxy.model.affinity import AffinityHead
 from regproxy.model.regions import (
     class_counts,
-    crop_counts,
     entropies,
     region_histograms,
     region_loss,
@@ -53,7 +52,7 @@ def by_loops(affinity: Tensor, labels: Tensor) -> Tensor:
 
 def test_histograms_equal_the_loop() -> None:
     affinity, labels = drawn()
-    histograms, filled = region_histograms(affinity, crop_counts(labels, affinity, num_classes=K, patch=8))
+    histograms, filled = region_histograms(affinity, class_counts(labels, affinity, num_classes=K, patch=8))
     assert filled.all()
     torch.testing.assert_close(histograms, by_loops(affinity, labels))
     torch.testing.assert_close(histograms.sum(dim=1), torch.ones(2, 3, 2, dtype=torch.float64))
@@ -71,8 +70,7 @@ def test_entropy_of_predicted_windows_is_that_of_their_regions(
     variant = dataclasses.replace(variant, data=data, evaluation=evaluation)
     tally = score.Tally(np.zeros((K, K), np.int64))
     monkeypatch.setattr(score, "_MAX_COUNTS", counts_at_once)
-    observer = score._RegionObserver(tally, labels[0].to(torch.uint8).numpy(), variant, patch=8)
-    observer([(0, 0)], affinity)
+    score._add_regions(tally, labels[0].to(torch.uint8).numpy(), variant, 8, [(0, 0)], affinity)
     expected = entropies(by_loops(affinity, labels))
     assert tally.num_regions == expected.numel()
     assert tally.mean_entropy == pytest.approx(expected.mean().item(), rel=1e-6)
@@ -81,7 +79,7 @@ def test_entropy_of_predicted_windows_is_that_of_their_regions(
 def test_a_region_of_void_pixels_is_not_counted() -> None:
     affinity, labels = drawn()
     labels[0] = 255
-    histograms, filled = region_histograms(affinity, crop_counts(labels, affinity, num_classes=K, patch=8))
+    histograms, filled = region_histograms(affinity, class_counts(labels, affinity, num_classes=K, patch=8))
     assert not filled[0].any() and filled[1].all()
     assert (histograms[0] == 0).all() and (entropies(histograms)[0] == 0).all()
 
@@ -90,7 +88,8 @@ def test_pixels_outside_the_grid_are_not_counted() -> None:
     labels = torch.zeros(1, 4, 6, dtype=torch.uint8)
     rows, columns = sub_cells(4, 1.0, start_px=1.0), sub_cells(6, 2.0)
     assert rows.tolist() == [-1, 0, 1, 2] and columns.tolist() == [0, 0, 1, 1, 2, 2]
-    counts = class_counts(labels, rows, columns, (2, 2), 1)
+    affinity = torch.zeros(1, 9, 2, 1, 1, 2)  # sub-cells of 1 x 2 pixels
+    counts = class_counts(labels, affinity, num_classes=1, patch=2, corner=(1, 0))
     assert counts.tolist() == [[[[2.0, 2.0], [2.0, 2.0]]]]
 
 
@@ -108,7 +107,7 @@ def test_entropy_of_known_histograms() -> None:
 def test_the_two_region_losses_are_opposites() -> None:
     affinity, labels = drawn()
     affinity.requires_grad_()
-    counts = crop_counts(labels, affinity, num_classes=K, patch=8)
+    counts = class_counts(labels, affinity, num_classes=K, patch=8)
     printed, homogeneity = (region_loss(affinity, counts, kind) for kind in ("as_printed", "homogeneity"))
     norms = region_histograms(affinity, counts)[0].norm(dim=1)
     assert printed.item() == pytest.approx(norms.mean().item())
@@ -120,7 +119,7 @@ def test_the_two_region_losses_are_opposites() -> None:
 def test_an_image_without_labels_has_a_gradient_of_zero() -> None:
     affinity, labels = drawn()
     affinity.requires_grad_()
-    counts = crop_counts(torch.full_like(labels, 255), affinity, num_classes=K, patch=8)
+    counts = class_counts(torch.full_like(labels, 255), affinity, num_classes=K, patch=8)
     loss = region_loss(affinity, counts, "as_printed")
     (gradient,) = torch.autograd.grad(loss, affinity)
     assert loss.item() == 0 and (gradient == 0).all()

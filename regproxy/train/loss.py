@@ -10,6 +10,7 @@ from.
 
 import math
 from itertools import product
+from typing import Literal
 
 import torch
 from einops import rearrange
@@ -17,7 +18,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from regproxy.errors import DataError
-from regproxy.model.interpolation import bilinear_matrix, parts, source_lines
+from regproxy.model.interpolation import bilinear_matrix, source_lines
 
 # The most upsampled logits in a tile, and its longest side in pixels. A CPU needs tiles that fit its cache,
 # and small interpolation matrices, which grow with the side. An accelerator needs few and large steps.
@@ -29,6 +30,7 @@ def upsampled_cross_entropy(
     logits: Tensor,
     labels: Tensor,
     ignore_label: int = 255,
+    mean_over: Literal["all", "valid"] = "all",
     *,
     denominator: Tensor | None = None,
 ) -> Tensor:
@@ -41,10 +43,11 @@ def upsampled_cross_entropy(
         logits: (B, K, h, w), any floating type.
         labels: (B, H, W) integer classes, of any size.
         ignore_label: the label of pixels that add nothing to the sum.
-        denominator: the sum is divided by this, by default by all B H W pixels (as the authors do).
+        mean_over: divide the sum by all B H W pixels (as the authors do) or by the valid ones (at least 1).
+        denominator: divide by this instead, for a mean over more than this batch.
 
     Raises:
-        ValueError: the shapes do not fit.
+        ValueError: the shapes do not fit, or `mean_over` is unknown.
         DataError: a label is not a class (checked on the CPU only).
     """
     if logits.ndim != 4 or labels.ndim != 3 or len(logits) != len(labels):
@@ -52,15 +55,21 @@ def upsampled_cross_entropy(
             f"expected logits (B, K, h, w) and labels (B, H, W); "
             f"got {tuple(logits.shape)} and {tuple(labels.shape)}"
         )
+    if mean_over not in ("all", "valid"):
+        raise ValueError(f"mean_over is invalid: expected all or valid; got {mean_over!r}")
+    valid = labels != ignore_label
     if labels.device.type == "cpu" and not torch.compiler.is_compiling():  # would make an accelerator wait
-        for label in (labels * (labels != ignore_label)).aminmax():
+        for label in (labels * valid).aminmax():
             if not 0 <= label < logits.shape[1]:
                 raise DataError(
                     f"label {label.item()} is invalid: expected 0 to {logits.shape[1] - 1} or "
                     f"{ignore_label}. Prepare the data set again with the right classes."
                 )
     total = _UpsampledCrossEntropySum.apply(logits, labels, ignore_label)
-    return total / (labels.numel() if denominator is None else denominator.to(total.dtype))
+    if denominator is None:
+        count = valid.sum().clamp(min=1) if mean_over == "valid" else labels.numel()
+        return total / count
+    return total / denominator.to(total.dtype)
 
 
 class _UpsampledCrossEntropySum(torch.autograd.Function):
@@ -80,9 +89,10 @@ class _UpsampledCrossEntropySum(torch.autograd.Function):
                 source = rearrange(values[images, :, source_rows, source_columns], "b k r c -> b r k c")
                 upsampled = _interpolate(row_part, source.contiguous(), column_part)  # b R k C
                 total += _cross_entropy_(upsampled, labels[images, rows, columns], ignore_label)
-                # The upsampled logits now hold their gradient, which becomes that of the tile's logits.
-                tile = _interpolate(_transposed(row_part), upsampled, _transposed(column_part))
-                gradient[images, :, source_rows, source_columns] += rearrange(tile, "b r k c -> b k r c")
+                tile_gradient = _interpolate(_transposed(row_part), upsampled, _transposed(column_part))
+                gradient[images, :, source_rows, source_columns] += rearrange(
+                    tile_gradient, "b r k c -> b k r c"
+                )
         ctx.save_for_backward(gradient)
         ctx.logits_dtype = logits.dtype
         return total * math.log(2)
@@ -94,15 +104,22 @@ class _UpsampledCrossEntropySum(torch.autograd.Function):
         return (gradient * upstream).to(ctx.logits_dtype), None, None
 
 
-def label_tiles(shape: torch.Size, num_classes: int, device: torch.device) -> list[tuple[slice, ...]]:
+def label_tiles(
+    label_shape: torch.Size, num_classes: int, device: torch.device
+) -> list[tuple[slice, slice, slice]]:
     """Return tiles (images, rows, columns) that cover labels (B, H, W) once, each of bounded size."""
-    on_cpu = device.type == "cpu"
-    elements, side = (_TILE_ELEMENTS, _TILE_SIDE) if on_cpu else (_DEVICE_TILE_ELEMENTS, _DEVICE_TILE_SIDE)
-    batch, height, width = shape
+    elements, side = (
+        (_TILE_ELEMENTS, _TILE_SIDE) if device.type == "cpu" else (_DEVICE_TILE_ELEMENTS, _DEVICE_TILE_SIDE)
+    )
+    batch, height, width = label_shape
     columns = min(width, side)
     rows = min(max(elements // (num_classes * columns), 1), height, side)
     images = max(elements // (num_classes * columns * rows), 1)
-    return list(product(parts(batch, images), parts(height, rows), parts(width, columns)))
+    cuts = (
+        [slice(start, min(start + step, size)) for start in range(0, size, step)]
+        for size, step in ((batch, images), (height, rows), (width, columns))
+    )
+    return list(product(*cuts))
 
 
 def _matrix(size_in: int, size_out: int, like: Tensor) -> Tensor | None:

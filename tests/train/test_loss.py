@@ -23,15 +23,11 @@ SIZES = [
 ]
 
 
-def plain(logits: Tensor, labels: Tensor, denominator: Tensor | None = None) -> Tensor:
+def plain(logits: Tensor, labels: Tensor, mean_over: str = "all") -> Tensor:
     upsampled = functional.interpolate(logits, labels.shape[1:], mode="bilinear", align_corners=False)
     total = functional.cross_entropy(upsampled, labels.long(), ignore_index=255, reduction="sum")
-    return total / (labels.numel() if denominator is None else denominator)
-
-
-def denominator_of(labels: Tensor, mean_over: str) -> Tensor | None:
-    """Return the number of valid pixels (at least 1), or None for the default, all pixels."""
-    return (labels != 255).sum().clamp(min=1) if mean_over == "valid" else None
+    valid = (labels != 255).sum().clamp(min=1)
+    return total / (labels.numel() if mean_over == "all" else valid)
 
 
 def sample(
@@ -57,9 +53,8 @@ def test_equals_plain(
     grid: tuple[int, int], size: tuple[int, int], mean_over: str, dtype: torch.dtype, tolerance: float
 ) -> None:
     logits, labels = sample(grid, size, dtype)
-    denominator = denominator_of(labels, mean_over)
-    ours = value_and_gradient(upsampled_cross_entropy(logits, labels, denominator=denominator), logits)
-    reference = value_and_gradient(plain(logits, labels, denominator), logits)
+    ours = value_and_gradient(upsampled_cross_entropy(logits, labels, mean_over=mean_over), logits)
+    reference = value_and_gradient(plain(logits, labels, mean_over), logits)
     torch.testing.assert_close(ours, reference, rtol=tolerance, atol=tolerance)
 
 
@@ -160,7 +155,7 @@ def test_all_void_gives_zero_and_no_gradient() -> None:
     labels = torch.full((2, 8, 8), 255, dtype=torch.uint8)
     for mean_over in ("all", "valid"):
         value, gradient = value_and_gradient(
-            upsampled_cross_entropy(logits, labels, denominator=denominator_of(labels, mean_over)), logits
+            upsampled_cross_entropy(logits, labels, mean_over=mean_over), logits
         )
         assert value == 0 and (gradient == 0).all()
 
@@ -168,10 +163,7 @@ def test_all_void_gives_zero_and_no_gradient() -> None:
 def test_void_pixels_count_in_the_mean_over_all() -> None:
     logits, labels = sample((4, 4), (16, 16), torch.float64)
     share = (labels != 255).double().mean()
-    over_all, over_valid = (
-        upsampled_cross_entropy(logits, labels, denominator=denominator_of(labels, mean_over))
-        for mean_over in ("all", "valid")
-    )
+    over_all, over_valid = (upsampled_cross_entropy(logits, labels, mean_over=m) for m in ("all", "valid"))
     torch.testing.assert_close(over_all, over_valid * share)
 
 
@@ -197,14 +189,15 @@ def test_size_of_tiles_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "message"),
+    ("labels", "options", "message"),
     [
-        (torch.full((2, 8, 8), 5), "label 5 is invalid: expected 0 to 4 or 255"),
-        (torch.full((2, 8, 8), -1), "label -1"),
-        (torch.zeros(2, 8, dtype=torch.uint8), "expected logits"),
-        (torch.zeros(3, 8, 8, dtype=torch.uint8), "expected logits"),
+        (torch.full((2, 8, 8), 5), {}, "label 5 is invalid: expected 0 to 4 or 255"),
+        (torch.full((2, 8, 8), -1), {}, "label -1"),
+        (torch.zeros(2, 8, dtype=torch.uint8), {}, "expected logits"),
+        (torch.zeros(3, 8, 8, dtype=torch.uint8), {}, "expected logits"),
+        (torch.zeros(2, 8, 8, dtype=torch.uint8), {"mean_over": "some"}, "expected all or valid; got 'some'"),
     ],
 )
-def test_invalid_arguments_are_refused(labels: Tensor, message: str) -> None:
+def test_invalid_arguments_are_refused(labels: Tensor, options: dict, message: str) -> None:
     with pytest.raises((DataError, ValueError), match=message):
-        upsampled_cross_entropy(torch.zeros(2, 5, 4, 4), labels)
+        upsampled_cross_entropy(torch.zeros(2, 5, 4, 4), labels, **options)

@@ -176,7 +176,7 @@ def test_only_errors_of_the_process_are_retried(
     with pytest.raises(type(error)) if expected else nullcontext():
         report = trial_actor.report_error(error, make_trial(), Context())
         assert report["error"] == f"{type(error).__name__}: {error}"
-    assert Path(make_trial().run_dir, "error.log").exists()
+    assert Path(make_trial().workspace.run_dir, "error.log").exists()
 
 
 def test_table_shows_variant_seed_and_node(make_trial: Callable[..., Trial]) -> None:

@@ -40,10 +40,10 @@ def evaluate(profile_name: str) -> int:
                 uploader.add_result(trial, json.loads(result_path(trial).read_text()))
         if missing:
             errors = score_missing(missing, profile.resources, uploader, storage)
-    if storage:
-        storage.upload_results(profile_name)
     for name, error in errors.items():
         print(f"scoring {name} failed: {error}", file=sys.stderr)
+    if storage:
+        storage.upload_results(profile_name)
     print(f"results are in results/{profile_name}/")
     return 1 if errors else 0
 

@@ -19,10 +19,8 @@ def set_ray_environment() -> None:
         "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
         "TUNE_MAX_PENDING_TRIALS_PG": "16",
     }
-    if not is_cluster():  # a private Ray: no other user, no preemption, and polling often costs nothing
-        variables |= {
-            "RAY_AUTH_MODE": "disabled",
-        }
+    if not is_cluster():
+        variables["RAY_AUTH_MODE"] = "disabled"
     for name, value in variables.items():
         os.environ.setdefault(name, value)
 

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import math
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -80,7 +81,7 @@ def convert(hint: Any, value: object, where: str) -> Any:
         if len(value) != len(hints):
             raise ConfigError(f"{invalid} {len(hints)} values; got {value!r}")
         return tuple(convert(hints[i], item, f"{where}[{i}]") for i, item in enumerate(value))
-    if hint is float and type(value) is int:
+    if hint is float and type(value) is int and abs(value) <= sys.float_info.max:
         return float(value)
     if type(value) is not hint:
         remedy = ". Write it as 6.0e-5." if hint is float and isinstance(value, str) else ""

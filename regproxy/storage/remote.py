@@ -130,7 +130,13 @@ class Storage:
         self._retry("write", name, attempt)
 
     def _retry(self, verb: str, name: str, attempt: Callable[[Any, str], Any]) -> Any:
-        """Return `attempt(file system, path)`, None if a path that is not to be written does not exist."""
+        """Call `attempt(file system, path)` until it succeeds and return its value.
+
+        Return None if the file does not exist, unless the verb is "write".
+
+        Raises:
+            StorageError: the last attempt failed, or an attempt failed with an error that is permanent.
+        """
         location = self / name if name else self
         fs, path = location.filesystem()
         for wait_s in (*WAITS_S, None):

@@ -2,54 +2,19 @@
 
 import csv
 import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image, ImageOps
-from smoke_profile import SMOKE_VARIANTS
+from saved_runs import VARIANT, make_run
 
 from regproxy.cli.main import main
 from regproxy.config.variant import Variant
 from regproxy.data.pairs import palette
 from regproxy.eval.sliding import predict, predict_multi_scale
-from regproxy.model.build import build
-from regproxy.runs.saved_model import load_model, save_model
-
-SMOKE = SMOKE_VARIANTS["cityscapes", "region-4x4"]
-STATISTICS = {"image_mean": (100.0, 130.0, 160.0), "image_std": (20.0, 40.0, 30.0)}  # not ImageNet's
-VARIANT = dataclasses.replace(SMOKE, recipe=dataclasses.replace(SMOKE.recipe, **STATISTICS))
-
-
-def make_run(folder: Path, variant: Variant = VARIANT) -> Path:
-    """Write a run folder with random weights."""
-    folder.mkdir()
-    torch.manual_seed(0)
-    save_model(build(variant), folder)
-    (folder / "run.json").write_text(json.dumps({"variant": variant.to_dict()}))
-    return folder
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
-    return make_run(tmp_path / "run")
-
-
-@pytest.fixture
-def put(tmp_path: Path) -> Callable[..., Path]:
-    """Return a function that writes an image of noise in any of Pillow's modes."""
-
-    def write(name: str, *, mode: str = "RGB", size: tuple[int, int] = (50, 70)) -> Path:
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.random.default_rng(len(name)).integers(0, 256, (*size, 3), dtype=np.uint8)
-        Image.fromarray(pixels).convert(mode).save(path)
-        return path
-
-    return write
+from regproxy.runs.saved_model import load_model
 
 
 def settings(variant: Variant = VARIANT) -> dict:
@@ -176,55 +141,3 @@ def test_out_may_lie_above_its_images(
         assert main(["predict", str(run), "photos", "--out", "."]) == 0
     names = {path.as_posix() for path in Path().rglob("*") if path.is_file()}
     assert names == {"a.png", "classes.csv", "photos/a.jpg"}
-
-
-def test_a_damaged_image_is_named_and_the_others_are_predicted(
-    run: Path, put: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    good, bad, out = put("good.jpg"), tmp_path / "bad.jpg", tmp_path / "out"
-    bad.write_bytes(good.read_bytes()[:20])
-    assert main(["predict", str(run), str(bad), str(good), "--out", str(out)]) == 1
-    error = capsys.readouterr().err
-    assert error.startswith(f"error: {bad}: ") and len(error.splitlines()) == 1
-    assert (out / "good.png").exists() and not (out / "bad.png").exists()
-
-
-@pytest.mark.parametrize(
-    ("images", "out", "device", "message"),
-    [
-        (["none.png"], "out", "cpu", "none.png is missing"),
-        (["empty"], "out", "cpu", "has no images"),
-        (["one/a.png", "two/a.png"], "out", "cpu", "would both be"),
-        (["one/a.png"], "one", "cpu", "would be overwritten"),
-        (["two/a.png"], "one", "cpu", "a.png exists and is not a prediction"),
-        (["two"], "two", "cpu", "would be overwritten"),
-        (["two/a.png"], "one/a.png", "cpu", "a.png is a file"),
-        (["two/a.png"], "one/a.png/below", "cpu", "a.png is a file"),
-        (["one/a.png"], "long" * 100, "cpu", "File name too long"),
-        (["one/a.png"], "out", "abacus", "device abacus cannot be used"),
-    ],
-)
-def test_mistakes_are_one_line_and_nothing_is_written(
-    run: Path,
-    put: Callable[..., Path],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    images: list[str],
-    out: str,
-    device: str,
-    message: str,
-) -> None:
-    (tmp_path / "empty").mkdir()
-    before = put("one/a.png").read_bytes(), put("two/a.png").read_bytes()
-    inputs = [str(tmp_path / name) for name in images]
-    assert main(["predict", str(run), *inputs, "--out", str(tmp_path / out), "--device", device]) == 1
-    error = capsys.readouterr().err
-    assert error.startswith("error: ") and message in error and len(error.splitlines()) == 1
-    assert not (tmp_path / "out").exists() and not (tmp_path / "one" / "classes.csv").exists()
-    assert before == tuple((tmp_path / name).read_bytes() for name in ("one/a.png", "two/a.png"))
-
-
-def test_a_folder_without_a_run_is_refused(put: Callable[..., Path], tmp_path: Path, capsys) -> None:
-    for place in (tmp_path, put("b.png")):
-        assert main(["predict", str(place), str(put("a.png")), "--out", str(tmp_path / "out")]) == 1
-        assert "run.json is missing. Give the folder of a finished run" in capsys.readouterr().err

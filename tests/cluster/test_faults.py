@@ -3,19 +3,15 @@
 Each trained weight is compared, bit by bit, with that of the same training left alone.
 """
 
-import json
-import os
-import pickle
 import random
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fault_runs import EVERY, RECIPE, add_node, finish, report_recoveries
 from faulty_trials import Fault, Scenario, events
 from run_comparison import assert_same_run
 from workers import train_together
@@ -28,62 +24,6 @@ from regproxy.train.progress import run_to_end
 
 pytestmark = pytest.mark.soak
 MakeTrial = Callable[..., Trial]
-HERE = Path(__file__).parents[1]
-EVERY = 5  # steps between checkpoints
-RECIPE = {"steps": 24, "checkpoint_every": EVERY, "log_every": 1, "validate_every": 12}
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    """A head without CPUs, and two nodes of one CPU each; tests that take nodes away put new ones there."""
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    for _ in range(2):
-        add_node(cluster)
-    yield cluster
-    cluster.shutdown()
-
-
-def add_node(cluster: Any) -> Any:
-    return cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
-
-
-@pytest.fixture
-def run(cluster: Any, tmp_path: Path) -> Callable[..., subprocess.Popen]:
-    """Return a function that starts the driver of the trials on the cluster."""
-
-    def start(scenario: Scenario) -> subprocess.Popen:
-        pickled = tmp_path / "scenario.pickle"
-        pickled.write_bytes(pickle.dumps(scenario))
-        path = f"{HERE.parent}{os.pathsep}{HERE}"
-        environment = {**os.environ, "RAY_ADDRESS": cluster.address, "PYTHONPATH": path}
-        command = [sys.executable, str(HERE / "faulty_trials.py"), str(pickled)]
-        return subprocess.Popen(command, cwd=tmp_path, env=environment)
-
-    return start
-
-
-def finish(process: subprocess.Popen, scenario: Scenario) -> dict[str, str | None]:
-    """Wait for a driver; return the errors by run folder."""
-    assert process.wait(timeout=240) == 0
-    return json.loads((Path(scenario.log) / "errors.json").read_text())
-
-
-def report_recoveries(scenario: Scenario, trial: Trial, rank: int = 0) -> None:
-    """Print the seconds between each fault and the first new step."""
-    what = None
-    for event in sorted(
-        events(scenario, trial, "fault", rank=rank) + events(scenario, trial, "step"), key=lambda e: e["time"]
-    ):
-        if event["event"] == "fault":
-            what = event
-        elif what and event["attempt"] > what["attempt"]:
-            seconds = event["time"] - what["time"]
-            print(
-                f"{Path(trial.workspace.run_dir).name}: {what['what']}, first new step after {seconds:.1f} s"
-            )
-            what = None
 
 
 def test_dead_workers_and_nodes_change_nothing(
@@ -176,7 +116,7 @@ def test_dead_driver_and_interrupt_change_nothing(
 def test_crash_without_progress_ends_the_trial_alone(
     make_trial: MakeTrial, run: Callable, tmp_path: Path
 ) -> None:
-    """A segfault at every start is an error; a trial that dies more often but gets on is none."""
+    """A segfault at every start is an error; a trial that dies more often but makes progress is not."""
     crashing, dying = make_trial(run="crashing", **RECIPE), make_trial(run="dying", **RECIPE)
     deaths = 2 * [EVERY - 1] + [EVERY + 1] + 2 * [EVERY - 1]
     faults = {

@@ -53,6 +53,7 @@ def test_variants_survive_json(name: str) -> None:
         ),
         ("recipe.steps", 1.5, r"steps is invalid: expected int; got float 1.5"),
         ("recipe.steps", 0, r"steps is invalid: expected at least 1; got 0"),
+        ("recipe.learning_rate", 10**400, r"learning_rate is invalid: expected float; got int 1000"),
         ("recipe.crop", [64], r"crop is invalid: expected 2 values"),
         ("recipe.crop", [64, 0], r"crop is invalid: expected at least 1; got \[64, 0\]"),
         ("recipe.validate_every", 0, r"validate_every is invalid: expected at least 1; got 0"),

@@ -187,8 +187,8 @@ def test_after_a_kill_during_an_upload_another_node_trains_to_the_same_bits(
     changes = {"log_every": 1, "checkpoint_every": 2}
     whole, trial = make_trial(run="whole", **changes), make_trial(**changes)
     run_to_end(train_anywhere(whole, Context()))
-    exchange = SharedStorage(store)
-    (stored,) = exchange.upload_inputs([trial])
+    shared = SharedStorage(store)
+    (stored,) = shared.upload_inputs([trial])
     pickled = tmp_path / "trial.pickle"
     pickled.write_bytes(pickle.dumps(dataclasses.replace(stored)))
     faulty.hold = f"step-00000004/{file}"
@@ -202,6 +202,6 @@ def test_after_a_kill_during_an_upload_another_node_trains_to_the_same_bits(
     shutil.rmtree(os.environ["REGPROXY_CACHE"])
     faulty.hold, faulty.unavailable = "\0", 2
     assert run_to_end(train_anywhere(stored, Context()))["resumed_at_step"] == 2
-    exchange.download_finished([trial])
+    shared.download_finished([trial])
     assert trial.finished_record() is not None
     assert_same_run(whole, trial)

@@ -1,7 +1,5 @@
 """Trainings on a storage: the same bits as on a local folder, whatever is killed, broken or out of reach."""
 
-import dataclasses
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,72 +8,71 @@ import pytest
 from run_comparison import assert_same_run, crash_at
 from workers import train_together
 
-from regproxy.errors import DamagedError, StorageError
+from regproxy.errors import StorageError
 from regproxy.runs.shared_storage import SharedStorage
-from regproxy.runs.stored_run import download_run
 from regproxy.runs.trial import Trial
-from regproxy.storage import remote as storage
+from regproxy.storage import remote as remote_module
 from regproxy.storage.remote import Storage
 from regproxy.train.context import Context
 from regproxy.train.progress import Progress, run_to_end
-from regproxy.train.remote import local_weights, train_anywhere
+from regproxy.train.remote import train_anywhere
 
 MakeTrial = Callable[..., Trial]
 CHANGES = {"log_every": 1, "checkpoint_every": 2}
 
 
 @pytest.fixture(autouse=True)
-def exchange(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SharedStorage:
-    monkeypatch.setattr(storage, "WAITS_S", (0.01, 0.01))
+def shared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SharedStorage:
+    monkeypatch.setattr(remote_module, "WAITS_S", (0.01, 0.01))
     monkeypatch.setenv("REGPROXY_CACHE", str(tmp_path / "node"))
     return SharedStorage(Storage(f"file://{tmp_path}/store"))
 
 
 def other_node(tmp_path: Path) -> None:
-    """Forgets all that the node had."""
+    """Remove the cache of this node."""
     shutil.rmtree(tmp_path / "node", ignore_errors=True)
 
 
-def same_bits(exchange: SharedStorage, make_trial: MakeTrial, trial: Trial) -> None:
+def same_bits(shared: SharedStorage, make_trial: MakeTrial, trial: Trial) -> None:
     whole = make_trial(run="whole", **CHANGES)
     run_to_end(train_anywhere(whole, Context()))
-    exchange.download_finished([trial])
+    shared.download_finished([trial])
     assert trial.finished_record() is not None
     assert_same_run(whole, trial)
 
 
-def test_a_run_on_the_storage_is_the_local_one(exchange, make_trial: MakeTrial, tmp_path: Path) -> None:
+def test_a_run_on_the_storage_is_the_local_one(shared, make_trial: MakeTrial, tmp_path: Path) -> None:
     trial = make_trial(**CHANGES)
-    (place,) = exchange.upload_inputs([trial])
-    assert place.fingerprint == trial.fingerprint
-    run_to_end(train_anywhere(place, Context()))
-    assert Storage(place.workspace.run_dir).names() == [
+    (remote,) = shared.upload_inputs([trial])
+    assert remote.fingerprint == trial.fingerprint
+    run_to_end(train_anywhere(remote, Context()))
+    assert Storage(remote.workspace.run_dir).names() == [
         "files.json",
         "metrics.jsonl",
         "model.safetensors",
         "run.json",
     ]
     assert not list((tmp_path / "node/runs").rglob("*.safetensors"))
-    same_bits(exchange, make_trial, trial)
+    same_bits(shared, make_trial, trial)
 
 
 @pytest.mark.parametrize("step", [1, 3, 5])
-def test_another_node_goes_on(exchange, make_trial: MakeTrial, tmp_path: Path, step: int) -> None:
+def test_another_node_resumes(shared, make_trial: MakeTrial, tmp_path: Path, step: int) -> None:
     trial = make_trial(**CHANGES)
-    (place,) = exchange.upload_inputs([trial])
-    crash_at(train_anywhere(place, Context()), step)
+    (remote,) = shared.upload_inputs([trial])
+    crash_at(train_anywhere(remote, Context()), step)
     other_node(tmp_path)
-    assert run_to_end(train_anywhere(place, Context()))["resumed_at_step"] == step // 2 * 2
-    same_bits(exchange, make_trial, trial)
+    assert run_to_end(train_anywhere(remote, Context()))["resumed_at_step"] == step // 2 * 2
+    same_bits(shared, make_trial, trial)
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "missing", "unfinished"])
-def test_a_broken_checkpoint_is_refused(exchange, make_trial: MakeTrial, tmp_path: Path, damage: str) -> None:
+def test_a_broken_checkpoint_is_refused(shared, make_trial: MakeTrial, tmp_path: Path, damage: str) -> None:
     trial = make_trial(**CHANGES)
-    (place,) = exchange.upload_inputs([trial])
-    crash_at(train_anywhere(place, Context()), 5)
+    (remote,) = shared.upload_inputs([trial])
+    crash_at(train_anywhere(remote, Context()), 5)
     other_node(tmp_path)
-    newest = Path(place.workspace.run_dir.removeprefix("file://")) / "checkpoints/step-00000004"
+    newest = Path(remote.workspace.run_dir.removeprefix("file://")) / "checkpoints/step-00000004"
     file = newest / "model.safetensors"
     content = file.read_bytes()
     if damage == "missing":
@@ -85,17 +82,17 @@ def test_a_broken_checkpoint_is_refused(exchange, make_trial: MakeTrial, tmp_pat
     else:
         file.write_bytes(content[:-100] if damage == "cut" else content[:-1] + bytes([content[-1] ^ 1]))
     reports: list[Progress] = []
-    assert run_to_end(train_anywhere(place, Context()), reports.append)["resumed_at_step"] == 2
+    assert run_to_end(train_anywhere(remote, Context()), reports.append)["resumed_at_step"] == 2
     assert reports[0].step == 2
     assert "step-00000004 cannot be used and was removed: " in reports[0].notes[0]
-    same_bits(exchange, make_trial, trial)
+    same_bits(shared, make_trial, trial)
 
 
 def test_a_failed_upload_leaves_the_earlier_checkpoint(
-    exchange, make_trial: MakeTrial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shared, make_trial: MakeTrial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trial = make_trial(**CHANGES)
-    (place,) = exchange.upload_inputs([trial])
+    (remote,) = shared.upload_inputs([trial])
     put = Storage.put
 
     def failing(self: Storage, file: Path, name: str) -> None:
@@ -107,7 +104,7 @@ def test_a_failed_upload_leaves_the_earlier_checkpoint(
     with monkeypatch.context() as patch:
         patch.setattr(Storage, "put", failing)
 
-        training = train_anywhere(place, Context())
+        training = train_anywhere(remote, Context())
         while (progress := next(training)).step < 5:
             notes.extend(progress.notes)
         with pytest.raises(KeyboardInterrupt):
@@ -116,15 +113,15 @@ def test_a_failed_upload_leaves_the_earlier_checkpoint(
         "checkpoint step-00000004 was not uploaded, the previous one remains the newest: cannot write it"
     ]
     other_node(tmp_path)
-    assert run_to_end(train_anywhere(place, Context()))["resumed_at_step"] == 2
-    same_bits(exchange, make_trial, trial)
+    assert run_to_end(train_anywhere(remote, Context()))["resumed_at_step"] == 2
+    same_bits(shared, make_trial, trial)
 
 
 def test_a_storage_in_trouble_loses_no_checkpoint(
-    exchange, make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
+    shared, make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (place,) = exchange.upload_inputs([make_trial(**CHANGES)])
-    crash_at(train_anywhere(place, Context()), 5)
+    (remote,) = shared.upload_inputs([make_trial(**CHANGES)])
+    crash_at(train_anywhere(remote, Context()), 5)
 
     def unreachable(*_: object, **__: object) -> None:
         raise StorageError("cannot fetch it")
@@ -132,15 +129,15 @@ def test_a_storage_in_trouble_loses_no_checkpoint(
     with monkeypatch.context() as patch:
         patch.setattr(Storage, "get", unreachable)
         with pytest.raises(StorageError, match="cannot fetch it"):
-            run_to_end(train_anywhere(place, Context()))
-    assert (Storage(place.workspace.run_dir) / "checkpoints").names() == ["step-00000002", "step-00000004"]
+            run_to_end(train_anywhere(remote, Context()))
+    assert (Storage(remote.workspace.run_dir) / "checkpoints").names() == ["step-00000002", "step-00000004"]
 
 
 def test_a_finished_run_whose_upload_failed_is_not_trained_again(
-    exchange, make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
+    shared, make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trial = make_trial(**CHANGES)
-    (place,) = exchange.upload_inputs([trial])
+    (remote,) = shared.upload_inputs([trial])
     put = Storage.put
 
     def failing(self: Storage, file: Path, name: str) -> None:
@@ -151,76 +148,25 @@ def test_a_finished_run_whose_upload_failed_is_not_trained_again(
     with monkeypatch.context() as patch:
         patch.setattr(Storage, "put", failing)
         with pytest.raises(StorageError, match="cannot write it"):
-            run_to_end(train_anywhere(place, Context()))
-    exchange.download_finished([trial])
+            run_to_end(train_anywhere(remote, Context()))
+    shared.download_finished([trial])
     assert trial.finished_record() is None, "a run without its record counts as finished"
     reports: list[Progress] = []
-    run_to_end(train_anywhere(place, Context()), reports.append)
+    run_to_end(train_anywhere(remote, Context()), reports.append)
     assert reports == []
-    same_bits(exchange, make_trial, trial)
-
-
-def test_a_run_of_another_recipe_is_not_brought(exchange, make_trial: MakeTrial, tmp_path: Path) -> None:
-    trial, other = make_trial(**CHANGES), make_trial(run="other", weight_decay=0.0, **CHANGES)
-    (place,) = exchange.upload_inputs([trial])
-    run_to_end(train_anywhere(place, Context()))
-    exchange.download_finished([other])
-    assert other.finished_record() is None
-    record = json.loads(Storage(place.workspace.run_dir).read("run.json"))
-    assert record["fingerprint"] == trial.fingerprint
-    assert not download_run(Storage(place.workspace.run_dir), tmp_path / "elsewhere", other.fingerprint)
-    assert trial.moved(run_dir=str(tmp_path / "elsewhere")).finished_record() is None
-
-
-def test_weights_are_uploaded_once_and_verified(
-    exchange: SharedStorage, make_trial: MakeTrial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trial = make_trial()
-    model = dataclasses.replace(trial.variant.model, pretrain="augreg", weights="vit.tag")
-    variant = dataclasses.replace(trial.variant, model=model)
-    trial = dataclasses.replace(trial, variant=variant).moved(pretrained_dir=str(tmp_path / "weights"))
-    file = tmp_path / "weights/vit.tag.safetensors"
-    file.parent.mkdir()
-    for content in ("first", "second"):
-        file.write_text(content)
-        (place,) = exchange.upload_inputs([trial])
-        assert (local_weights(place) / file.name).read_text() == content
-    with monkeypatch.context() as patch:
-        patch.setattr(Storage, "put", lambda *arguments: pytest.fail("uploaded again"))
-        exchange.upload_inputs([trial])
-    (Storage(place.workspace.pretrained_dir) / "vit.tag").remove("files.json")
-    with pytest.raises(DamagedError, match=r"holds no vit\.tag\.safetensors; run ablate"):
-        local_weights(place)
+    same_bits(shared, make_trial, trial)
 
 
 @pytest.mark.soak
-def test_two_workers_go_on_elsewhere(exchange, make_trial: MakeTrial, tmp_path: Path) -> None:
-    """Told to stop, both leave one checkpoint on the storage; on another node both take it."""
+def test_two_workers_resume_on_another_node(shared, make_trial: MakeTrial, tmp_path: Path) -> None:
+    """Two stopped workers leave one checkpoint on the storage; on another node both resume from it."""
     whole, trial = make_trial(run="whole"), make_trial()
     train_together(whole, 2)
-    (place,) = exchange.upload_inputs([trial])
-    assert train_together(place, 2, close_after=3) == [4, 4]
+    (remote,) = shared.upload_inputs([trial])
+    assert train_together(remote, 2, close_after=3) == [4, 4]
     other_node(tmp_path)
-    assert train_together(place, 2) == [None, None]
-    exchange.download_finished([trial])
+    assert train_together(remote, 2) == [None, None]
+    shared.download_finished([trial])
     assert trial.finished_record()["resumed_at_step"] == 4
     assert trial.finished_record()["workers"] == 2
     assert_same_run(whole, trial)
-
-
-def test_scores_so_far_are_kept_and_a_storage_in_trouble_stops_nothing(
-    exchange: SharedStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    score = Path("results/smoke/ade20k/linear/0.json")
-    score.parent.mkdir(parents=True)
-    score.write_text("a score")
-    exchange.try_upload_results("smoke")
-    shutil.rmtree("results")
-    exchange.download_results("smoke")
-    assert score.read_text() == "a score"
-
-    score.write_text("another")
-    (tmp_path / "file").write_text("")
-    SharedStorage(Storage(f"file://{tmp_path}/file")).try_upload_results("smoke")  # not a folder
-    assert score.read_text() == "another"

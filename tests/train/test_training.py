@@ -1,4 +1,4 @@
-"""The loop: it learns, repeats to the bit, goes on to the same bits after a kill, and fails clearly."""
+"""The loop: it learns, repeats to the bit, resumes to the same bits after a kill, and fails clearly."""
 
 import json
 import pickle

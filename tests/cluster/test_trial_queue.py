@@ -1,29 +1,13 @@
-"""The parts that run trials: restarts, the queue, the table, and how signals arrive."""
+"""The retry policy, and the queue that starts, restarts and ends trials."""
 
-import io
-import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
-from pathlib import Path
 
-import pytest
-import torch
 from ray.tune.search import Searcher
-from rich.console import Console
 
-from pipelines.cluster import trial_actor
-from pipelines.cluster.display import Observer, TrialsDisplay
+from pipelines.cluster.display import Observer
 from pipelines.cluster.retry import MAX_DEATHS, RetryPolicy
-from pipelines.cluster.stop_signal import Interrupted, SignalRecord, driver_signals, recorded_signals
 from pipelines.cluster.trial_queue import TrialQueue
-from pipelines.stage import profile_stage
-from regproxy.runs.trial import Trial
-from regproxy.train.context import Context
 from regproxy.train.progress import Progress
 
 PROGRESS = Progress(40, 80, 1.25, 6.0e-5, 12.5, 75.0, val_miou=0.345)
@@ -159,88 +143,3 @@ def test_coordinator_needs_no_torch() -> None:
         "import sys, pipelines.cluster.coordinator, regproxy.train.progress; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), True),
-        (torch.AcceleratorError("CUDA error: device-side assert triggered"), True),
-        (RuntimeError("shapes do not fit"), False),
-        (ValueError("no such file"), False),
-    ],
-)
-def test_only_errors_of_the_process_are_retried(
-    make_trial: Callable[..., Trial], error: Exception, expected: bool
-) -> None:
-    with pytest.raises(type(error)) if expected else nullcontext():
-        report = trial_actor.report_error(error, make_trial(), Context())
-        assert report["error"] == f"{type(error).__name__}: {error}"
-    assert Path(make_trial().workspace.run_dir, "error.log").exists()
-
-
-def test_table_shows_variant_seed_and_node(make_trial: Callable[..., Trial]) -> None:
-    trials = [make_trial(seed=3), make_trial("linear")]
-    console = Console(file=io.StringIO(), force_terminal=True, width=160)
-    with TrialsDisplay(trials, already_finished=2, console=console) as display:
-        display.running(0, ["node-7", "node-7"], PROGRESS)
-        time.sleep(0.6)
-        display.running(1, ["node-8"], Progress(0, 80))
-        text = console.file.getvalue()
-        assert "2 of 4 trials finished, 2 running" in text
-        row = next(line for line in text.splitlines()[::-1] if "region-4x4" in line)
-        for value in ("ade20k", " 3 ", "node-7 ", "40/80", "1.2500", "12.5", "34.50", "1:15"):
-            assert value in row
-        assert "starting" in next(line for line in text.splitlines() if "linear" in line)
-        display.ended(0, None, None)
-        time.sleep(0.6)
-        display.running(1, ["node-8"], None)
-        assert "3 of 4 trials finished, 1 running" in console.file.getvalue()
-
-
-def test_sigterm_is_recorded_while_the_handler_is_installed() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with recorded_signals(signal.SIGTERM) as record, ThreadPoolExecutor(1) as pool:
-        assert pool.submit(recorded_signals(signal.SIGTERM).__enter__).result() is record
-        assert record.number is None
-        for _ in range(2):
-            os.kill(os.getpid(), signal.SIGTERM)
-            assert record.number == signal.SIGTERM
-    assert signal.getsignal(signal.SIGTERM) is before
-    with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(recorded_signals(signal.SIGTERM).__enter__).result() is not record
-
-
-def test_first_interrupt_is_recorded_and_the_second_raises() -> None:
-    with driver_signals() as signals:
-        os.kill(os.getpid(), signal.SIGINT)
-        assert signals.number == signal.SIGINT
-        with pytest.raises(Interrupted):
-            os.kill(os.getpid(), signal.SIGTERM)
-
-
-def test_interrupted_stage_says_so(capsys: pytest.CaptureFixture) -> None:
-    def stage(profile: str) -> int:
-        raise Interrupted(signal.SIGINT)
-
-    assert profile_stage(stage, "", ["smoke"]) == 130
-    assert "Run the command again to continue" in capsys.readouterr().err
-
-
-def test_a_node_that_leaves_later_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each report looks at the leaving nodes again, also after a cluster did not answer."""
-    answers = iter([set(), ConnectionError("no answer"), {"other"}, {"here"}])
-
-    def draining() -> set[str]:
-        answer = next(answers)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    monkeypatch.setattr(trial_actor, "draining_nodes", draining)
-    monkeypatch.setattr(trial_actor, "location", lambda: {"hosts": ["vm"], "nodes": ["here"]})
-    record = SignalRecord()
-    assert [trial_actor.is_preempted(record) for _ in range(4)] == [False, False, False, True]
-    monkeypatch.setattr(trial_actor, "draining_nodes", set)
-    record(signal.SIGTERM, None)
-    assert trial_actor.is_preempted(record)

@@ -15,6 +15,7 @@ from regproxy.config.profile_file import load_profile
 from regproxy.report import figures
 from regproxy.report.aggregate import Scores, collect, read_complexity
 from regproxy.report.document import write_report
+from regproxy.report.layout import Picture
 from regproxy.report.terminal import print_report
 from regproxy.runs.shared_storage import SharedStorage
 from regproxy.storage.atomic import atomic_folder
@@ -30,20 +31,19 @@ def report(profile_name: str) -> int:
     out = Path("reports") / profile.name
     with atomic_folder(out, marker="tables.csv") as directory:
         pictures = draw_figures(profile, scores, directory / "figures")
-        names = [path.relative_to(directory).as_posix() for path in pictures]
-        document = write_report(profile, scores, complexity, directory, figures=names)
+        document = write_report(profile, scores, complexity, directory, figures=pictures)
     if storage := SharedStorage.from_environment():
         storage.upload_report(profile_name)
     print_report(document, Console(width=None if sys.stdout.isatty() else _FILE_WIDTH))
     print(
         f"The report is {out}/report.html. The same folder has tables.md, tables.csv and tables.tex, "
-        f"and {len(names)} pictures in figures/."
+        f"and {len(pictures)} pictures in figures/."
     )
     return 0
 
 
-def draw_figures(profile: Profile, scores: Scores, directory: Path) -> list[Path]:
-    """Draw curves and predictions of every data set; return the files in the order of the report."""
+def draw_figures(profile: Profile, scores: Scores, directory: Path) -> list[Picture]:
+    """Draw curves and predictions of every data set; return them in the order of the report."""
     directory.mkdir()
     drawn = []
     for data in profile.datasets:

@@ -8,7 +8,7 @@ from regproxy.report.aggregate import Complexity, Scores
 from regproxy.report.csv_file import csv_text
 from regproxy.report.findings import region_entropy, trends
 from regproxy.report.latex import latex
-from regproxy.report.layout import Document, Section
+from regproxy.report.layout import Document, Picture, Section
 from regproxy.report.markdown import markdown
 from regproxy.report.page import page
 from regproxy.report.tables import table_section
@@ -16,7 +16,7 @@ from regproxy.report.what_was_run import deviations, opening_sentences, runs_tab
 
 
 def compose(
-    profile: Profile, scores: Scores, complexity: Complexity, figures: Sequence[str] = ()
+    profile: Profile, scores: Scores, complexity: Complexity, figures: Sequence[Picture] = ()
 ) -> Document:
     """Return the report of a profile: what was run, deviations, tables, trends, entropy, pictures.
 
@@ -24,7 +24,7 @@ def compose(
         profile: gives tables, trends and notes, and their order.
         scores: from `aggregate.collect`.
         complexity: from `aggregate.read_complexity`.
-        figures: paths of pictures relative to the report.
+        figures: the pictures, in their order.
     """
     pictures = Section(name="figures", title="Figures", pictures=tuple(figures)) if figures else None
     sections = (
@@ -44,7 +44,12 @@ def compose(
 
 
 def write_report(
-    profile: Profile, scores: Scores, complexity: Complexity, directory: Path, *, figures: Sequence[str] = ()
+    profile: Profile,
+    scores: Scores,
+    complexity: Complexity,
+    directory: Path,
+    *,
+    figures: Sequence[Picture] = (),
 ) -> Document:
     """Write `tables.md`, `tables.csv`, `tables.tex` and `report.html`; return the report.
 

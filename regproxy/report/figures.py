@@ -13,12 +13,12 @@ from regproxy.config.variant import IGNORE_LABEL, DataConfig
 from regproxy.data.pairs import palette
 from regproxy.report.aggregate import Score, Scores
 from regproxy.report.drawing import Curve, Panel, draw_curves, draw_panels, paint_label
-from regproxy.report.layout import row_label
+from regproxy.report.layout import Picture, row_label
 from regproxy.runs.history import read_history
 
 
-def training_curves(scores: Scores, data: DataConfig, *, out: Path) -> list[Path]:
-    """Draw the curves of every variant on a data set, the median seed in bold; return the files.
+def training_curves(scores: Scores, data: DataConfig, *, out: Path) -> list[Picture]:
+    """Draw the curves of every variant on a data set, the median seed in bold; return the pictures.
 
     The file is `curves-<data set>.png` in the existing folder `out`; none if there is no curve to draw.
     """
@@ -27,13 +27,14 @@ def training_curves(scores: Scores, data: DataConfig, *, out: Path) -> list[Path
     path = out / f"curves-{data.name}.png"
     if loss:
         draw_curves(f"Training on {data.name}", loss, miou, path)
-    return [path] if loss else []
+    caption = f"Training on {data.name}: loss and validation mIoU against the step, median seed in bold."
+    return [Picture(f"{out.name}/{path.name}", caption)] if loss else []
 
 
 def predictions(
     profile: Profile, scores: Scores, data: DataConfig, *, data_dir: Path, out: Path
-) -> list[Path]:
-    """Draw validation images with label and predictions of `profile.pictures.variants`; return the files.
+) -> list[Picture]:
+    """Draw validation images with label and predictions of `profile.pictures.variants`; return the pictures.
 
     The images are spread evenly over the split. A variant is shown with its median seed. It is left out if it
     has no result or its run folder is missing.
@@ -58,7 +59,7 @@ def predictions(
     from regproxy.model.device import default_device
     from regproxy.runs.saved_model import load_model
 
-    shards, colours, device, paths = Shards(data_dir, "val"), palette(data), default_device(), []
+    shards, colours, device, pictures = Shards(data_dir, "val"), palette(data), default_device(), []
     models = [load_model(score.trials[score.median_seed].run_dir, device) for score in shown]
     for number, index in enumerate(spread(len(shards), profile.pictures.num_images), start=1):
         record = shards.read(index)
@@ -75,9 +76,13 @@ def predictions(
         present = np.unique(label_maps)
         legend = [(data.classes[k], colours[k]) for k in present if k != IGNORE_LABEL]
         legend += [("void", None)] * (IGNORE_LABEL in present)
-        paths.append(out / f"{data.name}-{number}.png")
-        draw_panels(panels, legend, paths[-1])
-    return paths
+        path = out / f"{data.name}-{number}.png"
+        draw_panels(panels, legend, path)
+        caption = (
+            f"Validation image {index} of {data.name}: image, label and predictions of the median seeds."
+        )
+        pictures.append(Picture(f"{out.name}/{path.name}", caption))
+    return pictures
 
 
 def spread(length: int, count: int) -> list[int]:

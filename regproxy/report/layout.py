@@ -52,11 +52,19 @@ class TextTable:
         return [list(map(escape, self.headers)), *lines]
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the report: a PNG file, its path relative to the report's folder, and what one sees in it."""
+
+    path: str
+    caption: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Section:
     """A section of the report: sentences, bullet points, a table, pictures; rendered in this order.
 
-    `name` is an identifier for links. `pictures` are paths relative to the report.
+    `name` is an identifier for links.
     """
 
     name: str
@@ -64,7 +72,7 @@ class Section:
     sentences: tuple[str, ...] = ()
     points: tuple[str, ...] = ()
     table: TextTable | None = None
-    pictures: tuple[str, ...] = ()
+    pictures: tuple[Picture, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,5 @@
 """Render the report as Markdown."""
 
-from pathlib import Path
-
 from regproxy.report.layout import Document, Section, TextTable
 
 
@@ -19,7 +17,9 @@ def _section(section: Section) -> list[str]:
         blocks.append("\n".join(f"- {point}" for point in section.points))
     if section.table:
         blocks += [_table(section.table), *section.table.notes]
-    return blocks + [f"![{Path(name).stem}]({name})" for name in section.pictures]
+    for picture in section.pictures:
+        blocks += [f"![{_escape(picture.caption)}]({picture.path})", picture.caption]
+    return blocks
 
 
 def _table(table: TextTable) -> str:

@@ -60,10 +60,9 @@ figure { margin: 1.5rem 0; } img { max-width: 100%; height: auto; background: #f
 {{ table(section.table) }}
 {% for text in section.table.notes %}<p class="note">{{ text | code }}</p>{% endfor %}
 {% endif %}
-{% for path in section.pictures %}
-{% set name = path.split("/")[-1].removesuffix(".png") %}
-<figure><img src="data:image/png;base64,{{ path | base64 }}" alt="{{ name }}">
-<figcaption class="note">{{ name }}</figcaption></figure>
+{% for picture in section.pictures %}
+<figure><img src="data:image/png;base64,{{ picture.path | base64 }}" alt="{{ picture.caption }}">
+<figcaption class="note">{{ picture.caption | code }}</figcaption></figure>
 {% endfor %}
 {% endfor %}
 </body>

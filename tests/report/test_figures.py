@@ -53,11 +53,11 @@ def test_predictions_of_a_trained_run(make_trial, profile: Profile, tmp_path: Pa
     record = json.loads((run_dir / "run.json").read_text()) | {"variant": trial.variant.to_dict()}
     (run_dir / "run.json").write_text(json.dumps(record))
     data_dir = Path(trial.workspace.data_dir)
-    paths = figures.predictions(
+    pictures = figures.predictions(
         profile, gather(profile, tmp_path), trial.variant.data, data_dir=data_dir, out=tmp_path
     )
-    assert [path.name for path in paths] == ["ade20k-1.png"]
-    assert cv2.imread(str(paths[0])).shape[1] > 400
+    assert [picture.path for picture in pictures] == [f"{tmp_path.name}/ade20k-1.png"]
+    assert cv2.imread(str(tmp_path / "ade20k-1.png")).shape[1] > 400
 
     shutil.rmtree(run_dir)  # a result without its run
     assert (

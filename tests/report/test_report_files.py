@@ -14,7 +14,7 @@ from regproxy.config.profile import Profile, Row, Trend
 from regproxy.report.csv_file import CSV_COLUMNS
 from regproxy.report.document import compose, write_report
 from regproxy.report.latex import escape, latex
-from regproxy.report.layout import row_label
+from regproxy.report.layout import Picture, row_label
 from regproxy.report.markdown import markdown
 from regproxy.report.page import page
 from regproxy.report.tables import table_section
@@ -55,13 +55,15 @@ def test_markdown_has_no_broken_tables(profile: Profile, tmp_path: Path) -> None
     lines = (Row(label=("a|b", ""), needs="two\nlines"), *ROWS)
     table = dataclasses.replace(profile.tables[0], rows=lines)
     profile = dataclasses.replace(profile, tables=(table,), notes=("a note",))
-    text = markdown(compose(profile, gather(profile, tmp_path), COSTS, ["figures/a.png"]))
+    text = markdown(
+        compose(profile, gather(profile, tmp_path), COSTS, [Picture("figures/a.png", "What one sees.")])
+    )
     blocks = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
     assert len(blocks) == 2
     for block in blocks:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block}) == 1
     assert "| a\\|b |" in text and "not run: needs two lines" in text
-    assert "- a note" in text and text.endswith("![a](figures/a.png)\n")
+    assert "- a note" in text and text.endswith("![What one sees.](figures/a.png)\n\nWhat one sees.\n")
 
 
 def test_latex_is_balanced_and_escaped(profile: Profile, tmp_path: Path) -> None:
@@ -126,7 +128,7 @@ def test_page_is_complete_in_one_file(profile: Profile, tmp_path: Path) -> None:
     profile = dataclasses.replace(profile, tables=(table,), notes=("a <note> of `code`",))
     write_seeds(tmp_path, "ade20k", "linear", (0.41, 0.38, 0.40))
     (tmp_path / "a.png").write_bytes(b"\x89not really a PNG")
-    document = compose(profile, gather(profile, tmp_path), COSTS, ["a.png"])
+    document = compose(profile, gather(profile, tmp_path), COSTS, [Picture("a.png", "A picture.")])
     text = page(document, tmp_path)
     shown = Page(text)
     tables = [document.runs, *(section.table for section in document.sections if section.table)]
@@ -156,7 +158,10 @@ def test_terminal_prints_texts_literally(profile: Profile, tmp_path: Path) -> No
     table = dataclasses.replace(profile.tables[0], rows=lines)
     profile = dataclasses.replace(profile, tables=(table,), notes=("[i]note",))
     console = Console(file=io.StringIO(), width=200)
-    print_report(compose(profile, gather(profile, tmp_path), COSTS, ["figures/a.png"]), console)
+    print_report(
+        compose(profile, gather(profile, tmp_path), COSTS, [Picture("figures/a.png", "What one sees.")]),
+        console,
+    )
     shown = console.file.getvalue()
     assert all(text in shown for text in ("[red]x", "needs [bold]y", "- [i]note", "Output strides", "75.08"))
     assert "a.png" not in shown

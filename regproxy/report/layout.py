@@ -54,7 +54,7 @@ class TextTable:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of the report: a PNG file, its path relative to the report's folder, and what one sees in it."""
+    """A PNG file of the report, with its path relative to the report's folder, and what one sees in it."""
 
     path: str
     caption: str

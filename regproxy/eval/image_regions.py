@@ -6,7 +6,7 @@ neighbours in row-major order of their offsets (dy, dx) from (-1, -1) to (1, 1).
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
+from itertools import pairwise, product
 
 import cv2
 import numpy as np
@@ -131,20 +131,15 @@ def image_regions(
     bottom, right = (tokens * patch - side for tokens, side in zip(grid, size, strict=True))
     images = functional.pad(normalise(pixels[None].to(device), mean, std), (0, right, 0, bottom))
     height, width = (-(-side // patch) for side in evaluation.window)  # in tokens
-    axes = map(_shares_of_windows, grid, (height, width), (stride // patch for stride in evaluation.stride))
+    axes = map(_windows, grid, (height, width), (stride // patch for stride in evaluation.stride))
     affinity = token_logits = None
-    for (top, rows), (left, columns) in product(*axes):
+    for (top, rows, rows_inside), (left, columns, columns_inside) in product(*axes):
         window = images[..., top * patch : (top + height) * patch, left * patch : (left + width) * patch]
         given = [part[0].float().cpu() for part in _regions(model, window)]
         if affinity is None:
             affinity, token_logits = (part.new_empty(*part.shape[:-2], *grid) for part in given)
-        inside = (
-            ...,
-            slice(rows.start - top, rows.stop - top),
-            slice(columns.start - left, columns.stop - left),
-        )
-        place = (..., slice(rows.start, rows.stop), slice(columns.start, columns.stop))
-        affinity[place], token_logits[place] = (part[inside] for part in given)
+        for whole, part in zip((affinity, token_logits), given, strict=True):
+            whole[..., rows, columns] = part[..., rows_inside, columns_inside]
     return ImageRegions(affinity.numpy(), token_logits.numpy(), pixels.numpy(), patch)
 
 
@@ -155,14 +150,18 @@ def token_grid(size: tuple[int, int], evaluation: Evaluation, patch: int) -> tup
     return height, width
 
 
-def _shares_of_windows(length: int, window: int, stride: int) -> list[tuple[int, range]]:
-    """Return the first token of each window along one axis, and the tokens that come from this window.
+def _windows(length: int, window: int, stride: int) -> list[tuple[int, slice, slice]]:
+    """Return for each window along one axis its first token and the tokens that come from it, in tokens.
 
-    A token comes from the window whose centre is closest, the first of two. All lengths are in tokens.
+    These tokens are given in the grid and in the window. Each comes from the window whose centre is closest,
+    the first of two.
     """
     starts = window_starts(length, window, max(min(stride, window - 2), 1))
-    ends = [(one + following + window + 1) // 2 for one, following in zip(starts, starts[1:], strict=False)]
-    return [(start, range(*ends)) for start, *ends in zip(starts, [0, *ends], [*ends, length], strict=True)]
+    ends = [(one + following + window + 1) // 2 for one, following in pairwise(starts)]
+    return [
+        (start, slice(first, stop), slice(first - start, stop - start))
+        for start, first, stop in zip(starts, [0, *ends], [*ends, length], strict=True)
+    ]
 
 
 def _regions(model: nn.Module, window: Tensor) -> tuple[Tensor, Tensor]:

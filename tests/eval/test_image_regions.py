@@ -15,7 +15,6 @@ from regproxy.eval.sliding import predict
 from regproxy.model.affinity import AffinityHead
 from regproxy.model.build import build
 from regproxy.model.linear import ClassHead
-from regproxy.model.region_maps import heat_map
 from regproxy.model.regproxy import RegProxy
 
 STATISTICS = {"mean": (100.0, 130.0, 160.0), "std": (20.0, 40.0, 30.0)}

@@ -66,12 +66,12 @@ def write_seeds(root: Path, dataset: str, variant: str, mious: tuple[float, ...]
 
 
 def texts(table: TextTable) -> list[list[str]]:
-    return [[text for text, _ in line] for line in table.lines]
+    return [[cell.text for cell in line] for line in table.lines]
 
 
 def bold(table: TextTable, header: str) -> list[bool]:
     index = table.headers.index(header)
-    return [line[index][1] for line in table.lines]
+    return [line[index].bold for line in table.lines]
 
 
 def rows(profile: Profile, scores: dict[tuple[str, str], Score]) -> list[dict[str, str]]:

@@ -12,7 +12,7 @@ from rich.console import Console
 from pipelines.stage import profile_stage
 from regproxy.config.profile import Profile
 from regproxy.config.profile_file import load_profile
-from regproxy.report import figures
+from regproxy.figures import predictions
 from regproxy.report.aggregate import Scores, collect, read_complexity
 from regproxy.report.document import write_report
 from regproxy.report.layout import Picture
@@ -47,9 +47,9 @@ def draw_figures(profile: Profile, scores: Scores, directory: Path) -> list[Pict
     directory.mkdir()
     drawn = []
     for data in profile.datasets:
-        drawn += figures.training_curves(scores, data, out=directory)
+        drawn += predictions.training_curves(scores, data, out=directory)
         prepared = Path("data/prepared") / profile.name / data.name
-        drawn += figures.predictions(profile, scores, data, data_dir=prepared, out=directory)
+        drawn += predictions.predictions(profile, scores, data, data_dir=prepared, out=directory)
     return drawn
 
 

@@ -107,13 +107,26 @@ class Trend:
 
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
-    """The variants that the qualitative pictures compare, and the number of images of each data set."""
+    """The variants that the qualitative pictures compare, and the number of images of each data set.
+
+    The first variant is the baseline. `main` is the variant whose regions, gains and losses against the
+    baseline are shown, by default the last one.
+    """
 
     variants: tuple[str, ...]
+    main: str = ""
     num_images: int = 2
 
     def __post_init__(self) -> None:
         check_range(self, "num_images", low=1)
+        if not self.variants:
+            raise ConfigError("variants is empty: give the variants to show, the baseline first")
+        object.__setattr__(self, "main", choose(self.main or self.variants[-1], self.variants, "main"))
+
+    @property
+    def baseline(self) -> str:
+        """The variant that the others are compared with."""
+        return self.variants[0]
 
 
 @dataclass(frozen=True, kw_only=True)

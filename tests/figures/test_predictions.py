@@ -11,7 +11,8 @@ from report_records import gather, write
 
 from regproxy.config.profile import Profile
 from regproxy.config.variant import IGNORE_LABEL
-from regproxy.report import drawing, figures
+from regproxy.figures import drawing
+from regproxy.figures import predictions as figures
 
 
 @pytest.mark.parametrize(("size", "count"), [((64, 64), 4), ((64, 128), 4), ((360, 480), 3), ((32, 40), 1)])

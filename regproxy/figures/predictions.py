@@ -11,8 +11,8 @@ import numpy as np
 from regproxy.config.profile import Profile
 from regproxy.config.variant import IGNORE_LABEL, DataConfig
 from regproxy.data.pairs import palette
+from regproxy.figures.drawing import Curve, Panel, draw_curves, draw_panels, paint_label
 from regproxy.report.aggregate import Score, Scores
-from regproxy.report.drawing import Curve, Panel, draw_curves, draw_panels, paint_label
 from regproxy.report.layout import Picture, row_label
 from regproxy.runs.history import read_history
 

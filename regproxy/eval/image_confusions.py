@@ -2,9 +2,10 @@
 
 With them the images can be resampled, which shows how far a score depends on the choice of images.
 
-The text is the base64 of a zlib stream of unsigned 32-bit integers: for each image the number E of its nonzero
-entries, then E times label * K + prediction in increasing order, then E counts. N images, K classes. Bytes of
-the same weight lie together, which nearly halves the stream: the high bytes are mostly 0.
+N images, K classes. The text is the base64 of a zlib stream of unsigned 32-bit integers: the number of
+nonzero entries of each image (N), then label * K + prediction of each entry, increasing within an image,
+then the count of each entry. Bytes of the same weight lie together, which makes the text a quarter shorter,
+because the high bytes are mostly 0.
 """
 
 import base64
@@ -23,7 +24,7 @@ _BYTES = 4  # of one integer
 
 @dataclass(frozen=True)
 class SparseMatrix:
-    """The nonzero entries of a confusion matrix (K, K): label * K + prediction, increasing, and the counts."""
+    """The nonzero entries of a confusion matrix (K, K): label * K + prediction, increasing, and counts."""
 
     indices: np.ndarray
     counts: np.ndarray
@@ -88,8 +89,8 @@ def unpack(text: object, num_images: object, num_classes: int) -> ImageConfusion
         DataError: the text is not that of `num_images` matrices of `num_classes` classes. No more memory than
             for the largest valid record is used to find out.
     """
-    if type(text) is not str or type(num_images) is not int or num_images < 0:
-        raise DataError("confusion_per_image: expected a text and a number of images")
+    if type(text) is not str or type(num_images) is not int or num_images < 1 or num_classes < 1:
+        raise DataError("confusion_per_image: expected a text, a number of images and classes")
     if num_images * num_classes > _MAX_VALUES:
         raise DataError(f"confusion_per_image: {num_images} images of {num_classes} classes are too many")
     most = min(num_images * num_classes**2, _MAX_VALUES)

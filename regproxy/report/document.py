@@ -6,7 +6,7 @@ from pathlib import Path
 from regproxy.config.profile import Profile
 from regproxy.report.aggregate import Complexity, Scores
 from regproxy.report.csv_file import csv_text
-from regproxy.report.findings import region_entropy, trends
+from regproxy.report.findings import boundary_iou, region_entropy, trends
 from regproxy.report.latex import latex
 from regproxy.report.layout import Document, Picture, Section
 from regproxy.report.markdown import markdown
@@ -18,7 +18,7 @@ from regproxy.report.what_was_run import deviations, opening_sentences, runs_tab
 def compose(
     profile: Profile, scores: Scores, complexity: Complexity, figures: Sequence[Picture] = ()
 ) -> Document:
-    """Return the report of a profile: what was run, deviations, tables, trends, entropy, pictures.
+    """Return the report of a profile: what was run, deviations, tables, trends, other scores, pictures.
 
     Args:
         profile: gives tables, trends and notes, and their order.
@@ -31,6 +31,7 @@ def compose(
         deviations(profile, scores),
         *(table_section(profile, table, scores, complexity) for table in profile.tables),
         trends(profile, scores),
+        boundary_iou(profile, scores),
         region_entropy(profile, scores),
         pictures,
     )

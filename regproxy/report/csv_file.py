@@ -19,10 +19,10 @@ CSV_COLUMNS = (
 def csv_text(profile: Profile, scores: Scores, complexity: Complexity) -> str:
     """Return the tables of a profile as CSV.
 
-    mIoU, differences and `boundary_iou` are in percent, `params` is a count, `gflops` (counted as in the paper)
-    and `gmacs` are in 10^9, `region_entropy` is in nats. `params_printed` and `gflops_printed` are the
-    paper's own text. A row has no line for a data set that its variant does not run on, unless the paper
-    has a value for it.
+    mIoU, differences and `boundary_iou` are in percent, `params` is a count, `gflops` (counted as in the
+    paper) and `gmacs` are in 10^9, `region_entropy` is in nats. `params_printed` and `gflops_printed` are the
+    paper's own text. A row has no line for a data set that its variant does not run on, unless the paper has
+    a value for it.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")

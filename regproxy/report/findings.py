@@ -151,7 +151,7 @@ def _summary(found: Mapping[str, list[str]], unknown: list[str], num_seeds: int)
     refuted = f" Against the paper: {'; '.join(found[NO])}." if found[NO] else ""
     seeds = _ONE_SEED if num_seeds == 1 else _FEW_SEEDS.format(num_seeds, 2 ** (num_seeds - 1))
     sentences = [
-        f"Do the paper's trends appear? {total} comparisons: {counts}.{refuted}",
+        f"Do the paper's trends appear? Comparisons: {counts}, {total} in all.{refuted}",
         f"{_METHOD} {seeds}",
     ]
     if unknown:

@@ -23,9 +23,9 @@ _FEW_SEEDS = (
     "{} seeds are few to resample: between equal variants, all of them favour the same one in one of {} "
     "comparisons, by chance."
 )
-_NO_INTERVALS = (
-    "No interval: the results of these variants have no confusion matrix of each image, or come from "
-    "different images: {}. `dvc repro` scores outdated results again."
+_NO_INTERVAL = (
+    "Where an answer has no interval, a result has no confusion matrix of each image, or the variants were "
+    "scored on different images; `dvc repro` scores outdated results again."
 )
 _BOUNDARY = (
     "Mean over the classes of the IoU of their boundary regions (Cheng et al., Boundary IoU, CVPR 2021), in "
@@ -58,7 +58,7 @@ def trends(profile: Profile, scores: Scores) -> Section | None:
     answers: dict[str, list[str]] = {data.name: [] for data in profile.datasets}
     found: dict[str, list[str]] = {YES: [], NO: [], UNCERTAIN: []}
     resamples: dict[tuple[str, str], _Resamples | None] = {}
-    unknown = []
+    complete = True
     for trend in profile.trends:
         for dataset, texts in answers.items():
             pair = [(variant, dataset) for variant in (trend.better, trend.than)]
@@ -73,13 +73,12 @@ def trends(profile: Profile, scores: Scores) -> Section | None:
             verdict, text = _verdict(medians, interval)
             texts.append(text)
             found[verdict].append(f"{trend.claim}, on {dataset}")
-            if interval is None:
-                unknown.append(f"{trend.better} and {trend.than} on {dataset}")
+            complete = complete and interval is not None
     claims = Column("claim", [trend.claim for trend in profile.trends])
     return Section(
         name="trends",
         title="Trends of the paper",
-        sentences=_summary(found, unknown, len(profile.seeds)),
+        sentences=_summary(found, complete, len(profile.seeds)),
         table=TextTable(columns=(claims, *map(Column, answers, answers.values()))),
     )
 
@@ -143,17 +142,14 @@ def _verdict(medians: list[float], interval: tuple[float, float] | None) -> tupl
     return verdict, f"{verdict} ({difference}, 95 % interval {signed(low)} to {signed(high)})"
 
 
-def _summary(found: Mapping[str, list[str]], unknown: list[str], num_seeds: int) -> tuple[str, ...]:
+def _summary(found: Mapping[str, list[str]], complete: bool, num_seeds: int) -> tuple[str, ...]:
+    """Return the number of each verdict, the method, and unless `complete`, why intervals are missing."""
     total = sum(map(len, found.values()))
     if not total:
         return ("No trend can be checked yet.",)
     counts = ", ".join(f"{len(claims)} {verdict}" for verdict, claims in found.items())
     refuted = f" Against the paper: {'; '.join(found[NO])}." if found[NO] else ""
     seeds = _ONE_SEED if num_seeds == 1 else _FEW_SEEDS.format(num_seeds, 2 ** (num_seeds - 1))
-    sentences = [
-        f"Do the paper's trends appear? Comparisons: {counts}, {total} in all.{refuted}",
-        f"{_METHOD} {seeds}",
-    ]
-    if unknown:
-        sentences.append(_NO_INTERVALS.format("; ".join(unknown)))
-    return tuple(sentences)
+    answer = f"Do the paper's trends appear? Comparisons: {counts}, {total} in all.{refuted}"
+    sentences = (answer, f"{_METHOD} {seeds}")
+    return sentences if complete else (*sentences, _NO_INTERVAL)

@@ -20,7 +20,7 @@ def profile(profile: Profile) -> Profile:
 
 
 def write_variant(root: Path, dataset: str, variant: str, ious: tuple[float, ...]) -> None:
-    """Write three seeds with the matrices of `image_matrices`; mIoU includes the class that is never right."""
+    """Write three seeds whose mIoU is the mean of these IoUs and a class of 0, as in `image_matrices`."""
     miou = sum(ious) / (len(ious) + 1)
     write_seeds(root, dataset, variant, (miou,) * 3, **image_matrices(ious))
 

@@ -5,8 +5,11 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
+
 from regproxy.config.profile import Profile, Row
 from regproxy.config.profile_file import load_profile
+from regproxy.eval.image_confusions import SparseMatrix, pack
 from regproxy.report.aggregate import Score, collect
 from regproxy.report.csv_file import csv_text
 from regproxy.report.layout import TextTable
@@ -63,6 +66,25 @@ def gather(profile: Profile, root: Path) -> dict[tuple[str, str], Score]:
 def write_seeds(root: Path, dataset: str, variant: str, mious: tuple[float, ...], **changes: object) -> None:
     for seed, miou in enumerate(mious):
         write(root, f"{dataset}/{variant}/{seed}", miou, **changes)
+
+
+def image_matrices(ious: tuple[float, ...], num_images: int = 12) -> dict[str, object]:
+    """Return the keys of a result record whose classes have these IoUs, in every image alike but for noise.
+
+    Row k of a matrix has 1000 pixels of class k; the wrong ones are predicted as a last class without pixels.
+    """
+    random, size = np.random.default_rng(0), len(ious) + 1
+    matrices = []
+    for _ in range(num_images):
+        correct = np.rint(1000 * (np.array(ious) + random.normal(0, 0.002, len(ious)))).astype(np.int64)
+        matrix = np.diag(np.append(correct, 0))
+        matrix[:-1, -1] = 1000 - correct
+        matrices.append(SparseMatrix.of(matrix))
+    return {
+        "num_images": num_images,
+        "classes": [f"class {k}" for k in range(size)],
+        "confusion_per_image": pack(matrices, size),
+    }
 
 
 def texts(table: TextTable) -> list[list[str]]:

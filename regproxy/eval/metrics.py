@@ -37,28 +37,30 @@ def confusion_matrix(
 def iou_per_class(matrix: np.ndarray) -> np.ndarray:
     """Return the intersection over union of each class, float64 (K,); NaN without any pixel of the class."""
     correct = np.diag(matrix).astype(np.float64)
-    return _ratio(correct, matrix.sum(axis=0) + matrix.sum(axis=1) - correct)
+    return ratio(correct, matrix.sum(axis=0) + matrix.sum(axis=1) - correct)
 
 
 def mean_iou(matrix: np.ndarray) -> float:
     """Return the mean IoU over the classes that occur in predictions or labels, in 0..1."""
-    return _mean(iou_per_class(matrix))
+    return mean_of_present(iou_per_class(matrix))
 
 
 def mean_accuracy(matrix: np.ndarray) -> float:
     """Return the mean over the labelled classes of the share of their pixels that is correct, in 0..1."""
-    return _mean(_ratio(np.diag(matrix).astype(np.float64), matrix.sum(axis=1)))
+    return mean_of_present(ratio(np.diag(matrix).astype(np.float64), matrix.sum(axis=1)))
 
 
 def pixel_accuracy(matrix: np.ndarray) -> float:
     """Return the share of the valid pixels that is correct, in 0..1."""
-    return float(_ratio(np.diag(matrix).sum(dtype=np.float64), matrix.sum()))
+    return float(ratio(np.diag(matrix).sum(dtype=np.float64), matrix.sum()))
 
 
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Return part / whole element by element, `part` float64 and `whole` counts; NaN where `whole` is 0."""
     return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
 
 
-def _mean(values: np.ndarray) -> float:
+def mean_of_present(values: np.ndarray) -> float:
+    """Return the mean of the values that are not NaN; NaN if all are."""
     present = values[~np.isnan(values)]
     return float(present.mean()) if present.size else float("nan")

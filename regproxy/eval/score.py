@@ -1,8 +1,8 @@
-"""Scores of a model on a prepared split: confusion matrices, and the entropy of its regions."""
+"""Counts of a model on a prepared split: confusion matrices, boundaries, and the entropy of its regions."""
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -13,6 +13,8 @@ from regproxy.config.variant import IGNORE_LABEL, Variant
 from regproxy.data.geometry import rescaled_size
 from regproxy.data.loader import decode
 from regproxy.data.shards import Shards
+from regproxy.eval.boundary import boundary_counts
+from regproxy.eval.image_confusions import SparseMatrix
 from regproxy.eval.metrics import confusion_matrix
 from regproxy.eval.sliding import predict, predict_multi_scale
 from regproxy.model.regions import class_counts, entropies, normalised, region_masses
@@ -22,9 +24,15 @@ _MAX_COUNTS = 2**22  # counters (sub-cells x classes) in memory at once
 
 @dataclass
 class Tally:
-    """Sums over images: confusion matrices (K, K) int64, and the entropy of regions in nats."""
+    """Sums over images: confusion matrices (K, K) int64, and the entropy of regions in nats.
+
+    `boundary` are the counts of `boundary_counts`, (2, K) int64, and `per_image` the confusion matrix of each
+    image, both of the single-scale predictions.
+    """
 
     single_scale: np.ndarray
+    boundary: np.ndarray
+    per_image: list[SparseMatrix] = field(default_factory=list)
     multi_scale: np.ndarray | None = None
     entropy: float = 0.0
     num_regions: int = 0
@@ -50,18 +58,22 @@ def confusion_of_shards(
 
 
 def tally_shards(model: nn.Module, shards: Shards, variant: Variant, indices: Iterable[int]) -> Tally:
-    """Return the sums over the images `indices`: single scale, regions, and multi-scale if it is asked for.
+    """Return the sums over the images `indices`: single scale, boundaries, regions; multi-scale if asked for.
 
     The model must be in eval mode. Only RegProxy has regions.
     """
     multi_scale = _no_counts(variant) if variant.evaluation.multi_scale_ratios else None
-    tally, settings = Tally(_no_counts(variant), multi_scale), _settings(variant)
+    boundary = np.zeros((2, variant.data.num_classes), np.int64)
+    tally, settings = Tally(_no_counts(variant), boundary, multi_scale=multi_scale), _settings(variant)
     has_regions = variant.model.head == "regproxy"
     for index in indices:
         image, label = read_pair(shards, index)
         observe = partial(_add_regions, tally, label, variant, model.patch) if has_regions else None
         prediction = predict(model, image, **settings, observe=observe)
-        tally.single_scale += _confusion(prediction, label, variant)
+        matrix = _confusion(prediction, label, variant)
+        tally.single_scale += matrix
+        tally.per_image.append(SparseMatrix.of(matrix))
+        tally.boundary += boundary_counts(prediction, label, **_classes(variant))
         if tally.multi_scale is not None:
             tally.multi_scale += _confusion(predict_multi_scale(model, image, **settings), label, variant)
     return tally
@@ -116,6 +128,8 @@ def _settings(variant: Variant) -> dict:
 
 
 def _confusion(prediction: np.ndarray, label: np.ndarray, variant: Variant) -> np.ndarray:
-    return confusion_matrix(
-        prediction, label, num_classes=variant.data.num_classes, ignore_label=IGNORE_LABEL
-    )
+    return confusion_matrix(prediction, label, **_classes(variant))
+
+
+def _classes(variant: Variant) -> dict[str, int]:
+    return {"num_classes": variant.data.num_classes, "ignore_label": IGNORE_LABEL}

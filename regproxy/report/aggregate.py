@@ -11,26 +11,42 @@ from typing import Any, Literal
 from regproxy.config.profile import Profile
 from regproxy.config.variant import Variant
 from regproxy.errors import ConfigError, DataError
+from regproxy.eval.image_confusions import ImageConfusions, unpack
 from regproxy.runs.record import RECORD_FORMAT
 
 _RESULT_KEYS = ("run_fingerprint", "miou", "num_images")
 _RUN_KEYS = ("fingerprint", "variant", "steps", "workers", "data_manifest", "git_commit")
 
-Metric = Literal["miou", "multi_scale_miou", "region_entropy"]
+Metric = Literal["miou", "multi_scale_miou", "boundary_iou", "region_entropy"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredTrial:
     """A trial that has been scored.
 
-    `metrics` has those that were measured: mIoU of the whole split in percent, entropy in nats. `result` is
-    the result record. `run` is the run record, None if `run_dir` holds none.
+    `metrics` has those that were measured: IoU of the whole split in percent, entropy in nats. `result` is
+    the result record in `result_file`. `run` is the run record, None if `run_dir` holds none.
     """
 
     metrics: Mapping[Metric, float]
     result: Mapping[str, Any]
+    result_file: Path
     run: Mapping[str, Any] | None
     run_dir: Path
+
+    def image_confusions(self) -> ImageConfusions | None:
+        """Return the confusion matrix of every image; None if the record has none.
+
+        Raises:
+            DataError: the record is damaged; the message has the file and the remedy.
+        """
+        text, classes = self.result.get("confusion_per_image"), self.result.get("classes")
+        if text is None:
+            return None
+        try:
+            return unpack(text, self.result["num_images"], len(classes) if isinstance(classes, list) else 0)
+        except DataError as error:
+            raise _damaged(self.result_file, str(error)) from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +110,9 @@ def collect(profile: Profile, *, results_dir: Path, runs_dir: Path) -> dict[tupl
                 continue
             metrics = _metrics(result, result_file)
             if run is None or _is_current(result, run, variant):
-                trials[seed] = ScoredTrial(metrics=metrics, result=result, run=run, run_dir=run_dir)
+                trials[seed] = ScoredTrial(
+                    metrics=metrics, result=result, result_file=result_file, run=run, run_dir=run_dir
+                )
         scores[variant.name, variant.data.name] = Score(variant=variant, seeds=profile.seeds, trials=trials)
     return scores
 
@@ -140,6 +158,7 @@ def _metrics(result: Mapping[str, Any], path: Path) -> dict[Metric, float]:
     stored: dict[Metric, Any] = {
         "miou": result["miou"],
         "multi_scale_miou": multi_scale.get("miou") if isinstance(multi_scale, dict) else multi_scale,
+        "boundary_iou": result.get("boundary_iou"),
         "region_entropy": result.get("region_entropy"),
     }
     metrics = {}

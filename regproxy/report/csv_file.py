@@ -11,16 +11,18 @@ from regproxy.report.layout import label_text
 CSV_COLUMNS = (
     *("table", "row", "variant", "dataset", "metric", "seeds_found", "seeds_wanted"),
     *("median", "min", "max", "published", "difference"),
-    *("params", "params_printed", "gflops", "gflops_printed", "gmacs", "region_entropy", "needs"),
+    *("params", "params_printed", "gflops", "gflops_printed", "gmacs"),
+    *("boundary_iou", "region_entropy", "needs"),
 )
 
 
 def csv_text(profile: Profile, scores: Scores, complexity: Complexity) -> str:
     """Return the tables of a profile as CSV.
 
-    mIoU and differences are in percent, `params` is a count, `gflops` (counted as in the paper) and `gmacs`
-    are in 10^9, `region_entropy` is in nats. `params_printed` and `gflops_printed` are the paper's own text.
-    A row has no line for a data set that its variant does not run on, unless the paper has a value for it.
+    mIoU, differences and `boundary_iou` are in percent, `params` is a count, `gflops` (counted as in the
+    paper) and `gmacs` are in 10^9, `region_entropy` is in nats. `params_printed` and `gflops_printed` are the
+    paper's own text. A row has no line for a data set that its variant does not run on, unless the paper has
+    a value for it.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
@@ -55,7 +57,8 @@ def _fields(table: Table, row: Row, dataset: str, score: Score | None, costs: Co
         median, low, high = score.summary(table.metric) or (None,) * 3
         difference = None if None in (median, published) else median - published
         numbers = {"median": median, "min": low, "max": high, "difference": difference}
-        numbers["region_entropy"] = score.median("region_entropy")
+        numbers |= {"boundary_iou": score.median("boundary_iou")}
+        numbers |= {"region_entropy": score.median("region_entropy")}
         # Adding 0.0 turns -0.0 into 0.0.
         fields |= {name: round(value, 4) + 0.0 for name, value in numbers.items() if value is not None}
     return fields

@@ -8,7 +8,7 @@ from regproxy.config.profile import Profile
 from regproxy.report.aggregate import Complexity, Scores
 from regproxy.report.classes import class_section
 from regproxy.report.csv_file import csv_text
-from regproxy.report.findings import region_entropy, trends
+from regproxy.report.findings import boundary_iou, region_entropy, trends
 from regproxy.report.how_it_ran import how_it_ran, how_to_repeat
 from regproxy.report.latex import latex
 from regproxy.report.layout import Document, ExplorerImage, Picture, Section
@@ -59,6 +59,7 @@ def compose(
             class_section(profile, data, scores, figures.classes.get(data.name, ()))
             for data in profile.datasets
         ),
+        boundary_iou(profile, scores),
         region_entropy(profile, scores),
         _pictures("curves", "Training and validation curves", "Curves", figures.curves),
         deviations(profile, scores),

@@ -51,8 +51,9 @@ def deviations(profile: Profile, scores: Scores) -> Section | None:
     if len(profile.seeds) != _PAPER_SEEDS:
         seeds = "1 seed" if len(profile.seeds) == 1 else f"{len(profile.seeds)} seeds"
         points.append(f"The paper reports the median of {_PAPER_SEEDS} runs; here, a variant has {seeds}.")
+    points += _steps_points(scores)
     for data in profile.datasets:
-        for name in ("steps", "batch size"):
+        for name in ("images evaluated", "data manifest"):  # the same for all variants
             values = set(_values(_trials(scores, data.name), name))
             if len(values) > 1:
                 points.append(f"Runs on {data.name} differ in {name}: {_listed(sorted(values))}.")
@@ -73,6 +74,20 @@ def deviations(profile: Profile, scores: Scores) -> Section | None:
     if not points:
         return None
     return Section(name="deviations", title="Deviations from the paper", points=tuple(points))
+
+
+def _steps_points(scores: Scores) -> list[str]:
+    """Return a sentence for each run that had another number of steps than its variant in the profile.
+
+    No other setting can differ: `collect` leaves out runs of another model or recipe.
+    """
+    return [
+        f"{variant} on {dataset}, seed {seed}: {trial.run['steps']} steps; the profile asks for "
+        f"{score.variant.recipe.steps}."
+        for (variant, dataset), score in scores.items()
+        for seed, trial in score.trials.items()
+        if trial.run and trial.run["steps"] != score.variant.recipe.steps
+    ]
 
 
 def _environment_points(scores: Scores) -> list[str]:

@@ -9,6 +9,7 @@ from torch import nn
 from regproxy.config.variant import Variant
 from regproxy.data.shards import Shards
 from regproxy.eval import metrics
+from regproxy.eval.image_confusions import pack
 from regproxy.eval.score import tally_shards
 
 
@@ -16,8 +17,9 @@ def score_network(model: nn.Module, variant: Variant, data_dir: Path) -> dict[st
     """Return the scores over all validation images of prepared data, at their original resolution.
 
     Shares are in 0..1. `multi_scale` is None unless the variant's evaluation asks for it. `region_entropy`
-    is in nats, None for a network without regions. `iou_per_class` is None for a class that occurs in
-    neither label nor prediction.
+    is in nats, None for a network without regions. `iou_per_class` and `boundary_iou_per_class` are None for
+    a class that occurs in neither label nor prediction; `boundary_iou` is the mean over the others.
+    `confusion_per_image` is a text for `image_confusions.unpack`, None for too many images.
 
     Args:
         model: the variant's network, in eval mode; scoring runs on its device.
@@ -26,13 +28,17 @@ def score_network(model: nn.Module, variant: Variant, data_dir: Path) -> dict[st
     """
     shards = Shards(data_dir, "val")
     tally = tally_shards(model, shards, variant, range(len(shards)))
-    per_class = metrics.iou_per_class(tally.single_scale).tolist()
+    intersection, union = tally.boundary
+    boundary = metrics.ratio(intersection.astype(np.float64), union)
     return {
         "num_images": len(shards),
         **mean_scores(tally.single_scale),
         "multi_scale": None if tally.multi_scale is None else mean_scores(tally.multi_scale),
         "region_entropy": tally.mean_entropy,
-        "iou_per_class": [None if value != value else value for value in per_class],
+        "iou_per_class": [_number(value) for value in metrics.iou_per_class(tally.single_scale)],
+        "boundary_iou": _number(metrics.mean_of_present(boundary)),
+        "boundary_iou_per_class": [_number(value) for value in boundary],
+        "confusion_per_image": pack(tally.per_image, variant.data.num_classes),
     }
 
 
@@ -43,3 +49,7 @@ def mean_scores(matrix: np.ndarray) -> dict[str, float]:
         "pixel_accuracy": float(metrics.pixel_accuracy(matrix)),
         "mean_accuracy": float(metrics.mean_accuracy(matrix)),
     }
+
+
+def _number(value: float) -> float | None:
+    return None if value != value else float(value)

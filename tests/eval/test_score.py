@@ -1,4 +1,4 @@
-"""Scores of a split: which prediction counts in which confusion matrix."""
+"""Counts of a split: which prediction counts in which confusion matrix, and in the boundaries."""
 
 import dataclasses
 from pathlib import Path
@@ -8,6 +8,7 @@ import torch
 from smoke_profile import SMOKE_VARIANTS
 
 from regproxy.data.shards import Shards
+from regproxy.eval.boundary import boundary_counts
 from regproxy.eval.metrics import confusion_matrix
 from regproxy.eval.score import read_pair, tally_shards
 from regproxy.eval.sliding import predict, predict_multi_scale
@@ -36,4 +37,12 @@ def test_single_scale_and_multi_scale_have_their_own_predictions(smoke_data: dic
     np.testing.assert_array_equal(tally.single_scale, expected[0])
     np.testing.assert_array_equal(tally.multi_scale, expected[1])
     assert (expected[0] != expected[1]).any()
+    boundary, pairs = np.zeros((2, 8), np.int64), [read_pair(shards, index) for index in (0, 1)]
+    for (image, label), sparse in zip(pairs, tally.per_image, strict=True):
+        prediction = predict(model, image, **settings)
+        matrix = confusion_matrix(prediction, label, num_classes=8, ignore_label=255)
+        assert sparse.indices.tolist() == np.flatnonzero(matrix).tolist()
+        assert sparse.counts.tolist() == matrix[matrix > 0].tolist()
+        boundary += boundary_counts(prediction, label, num_classes=8, ignore_label=255)
+    np.testing.assert_array_equal(tally.boundary, boundary)
     assert tally_shards(model, shards, SMOKE_VARIANTS["ade20k", "linear"], []).mean_entropy is None

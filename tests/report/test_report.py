@@ -1,4 +1,4 @@
-"""The report's records, the runs it describes, trends and entropies; the stage that writes it."""
+"""The report's records, the runs it describes, boundaries and entropies; the stage that writes it."""
 
 import dataclasses
 import json
@@ -8,9 +8,9 @@ import pytest
 from report_records import COMMIT, COSTS, VARIANTS, gather, rows, texts, write, write_seeds
 
 from pipelines import report as stage
-from regproxy.config.profile import Profile, Trend
+from regproxy.config.profile import Profile
 from regproxy.errors import DataError
-from regproxy.report.findings import region_entropy, trends
+from regproxy.report.findings import boundary_iou, region_entropy
 from regproxy.report.what_was_run import deviations, runs_table
 
 
@@ -36,43 +36,48 @@ def test_deviations_are_notes_and_differences_in_the_records(profile: Profile, t
     write(tmp_path, "ade20k/linear/0", 0.4, run=clean)
     assert deviations(profile, gather(profile, tmp_path)) is None
 
-    variant = VARIANTS["region-4x4", "ade20k"]
-    small = dataclasses.replace(variant, recipe=dataclasses.replace(variant.recipe, batch_size=2))
-    other = {"git_commit": "f" * 40 + "-dirty", "steps": 16, "variant": small.to_dict()}
+    other = {"git_commit": "f" * 40 + "-dirty", "steps": 16}
     write(tmp_path, "ade20k/region-4x4/1", 0.4, run=other)
-    write(tmp_path, "cityscapes/linear/0", 0.4, run={**clean, "steps": 32})
-    variants = tuple(small if other == variant else other for other in profile.variants)
-    profile = dataclasses.replace(profile, variants=variants)
+    write(tmp_path, "cityscapes/linear/0", 0.4, run=clean)
+    write(tmp_path, "cityscapes/region-4x4/0", 0.4, run={**clean, "data_manifest": "e" * 64}, num_images=3)
     profile = dataclasses.replace(profile, seeds=(0, 1), notes=("Short schedules.",))
     assert deviations(profile, gather(profile, tmp_path)).points == (
         "Short schedules.",
         "The paper reports the median of 3 runs; here, a variant has 2 seeds.",
-        "Runs on ade20k differ in steps: 8, 16.",
-        "Runs on ade20k differ in batch size: 2, 4.",
-        "1 of 3 runs were trained with uncommitted changes (`-dirty`).",
+        "region-4x4 on ade20k, seed 1: 16 steps; the profile asks for 8.",
+        "Runs on cityscapes differ in images evaluated: 3, 4.",
+        "Runs on cityscapes differ in data manifest: dddddddddddd, eeeeeeeeeeee.",
+        "1 of 4 runs were trained with uncommitted changes (`-dirty`).",
         "The runs come from 2 commits: 0123456789ab, ffffffffffff-dirty.",
     )
 
 
-def test_trends_that_do_not_agree_are_named(profile: Profile, tmp_path: Path) -> None:
-    assert trends(profile, gather(profile, tmp_path)) is None
-    trend = Trend(claim="4×4 above linear", better="region-4x4", than="linear")
-    profile = dataclasses.replace(profile, trends=(trend,))
-    nothing = trends(profile, gather(profile, tmp_path))
-    assert texts(nothing.table) == [["4×4 above linear", "–", "–"]]
-    assert nothing.sentences == ("No trend can be checked yet.",)
+def test_what_the_profile_asks_for_is_no_deviation(profile: Profile, tmp_path: Path) -> None:
+    variant = VARIANTS["region-4x4", "ade20k"]
+    shorter = dataclasses.replace(variant.recipe, batch_size=2, steps=6)
+    small = dataclasses.replace(variant, recipe=shorter)
+    variants = tuple(small if other == variant else other for other in profile.variants)
+    profile = dataclasses.replace(profile, variants=variants)
+    clean = {"git_commit": COMMIT}
+    write(tmp_path, "ade20k/linear/0", 0.4, run=clean)
+    write(tmp_path, "ade20k/region-4x4/0", 0.4, run={**clean, "steps": 6, "variant": small.to_dict()})
+    scores = gather(profile, tmp_path)
+    assert deviations(profile, scores) is None
+    table = runs_table(profile, scores)
+    shown = dict(zip(table.headers, texts(table)[0], strict=True))
+    assert (shown["steps"], shown["batch size"]) == ("8, 6", "4, 2")
 
-    for dataset, miou in (("ade20k", 0.4245), ("cityscapes", 0.397)):
-        write_seeds(tmp_path, dataset, "linear", (0.4,) * 3)
-        write_seeds(tmp_path, dataset, "region-4x4", (miou,) * 3)
-    found = trends(profile, gather(profile, tmp_path))
-    assert texts(found.table) == [["4×4 above linear", "yes (+2.45)", "no (−0.30)"]]
-    assert found.sentences == (
-        "1 of 2 comparisons agree with the paper. Exceptions: 4×4 above linear, on cityscapes.",
-    )
 
-    write_seeds(tmp_path, "cityscapes", "region-4x4", (0.4,) * 3)
-    assert texts(trends(profile, gather(profile, tmp_path)).table)[0][2] == "no (+0.00)"
+def test_boundary_iou_of_variants_that_have_one(profile: Profile, tmp_path: Path) -> None:
+    write_seeds(tmp_path, "ade20k", "linear", (0.4,) * 3)
+    assert boundary_iou(profile, gather(profile, tmp_path)) is None
+    for seed, value in enumerate((0.3, 0.1, 0.25)):
+        write(tmp_path, f"ade20k/region-4x4/{seed}", 0.4, boundary_iou=value)
+    write(tmp_path, "cityscapes/region-4x4/0", 0.4, boundary_iou=0.3)
+    section = boundary_iou(profile, gather(profile, tmp_path))
+    assert texts(section.table) == [["region-4x4", "RegProxy 4×4", "25.00 (10.00–30.00)", "1 of 3"]]
+    lines = rows(profile, gather(profile, tmp_path))
+    assert [line["boundary_iou"] for line in lines] == ["", "", "25.0", ""]
 
 
 def test_region_entropy_of_variants_that_have_one(profile: Profile, tmp_path: Path) -> None:
@@ -127,6 +132,7 @@ def test_a_damaged_record_is_named(profile: Profile, tmp_path: Path, content: st
         ("miou", float("nan"), "miou: .*; got nan"),
         ("multi_scale", {"miou": 41.0}, r"multi_scale_miou: expected a number in 0\.\.1; got 41.0"),
         ("multi_scale", [0.4], r"multi_scale_miou: .*; got \[0.4\]"),
+        ("boundary_iou", 30.0, r"boundary_iou: expected a number in 0\.\.1; got 30.0"),
         ("region_entropy", -0.1, "region_entropy: expected a number at least 0; got -0.1"),
         ("region_entropy", "low", "region_entropy: .*; got 'low'"),
     ],

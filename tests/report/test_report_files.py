@@ -48,6 +48,7 @@ def test_csv_round_trip(profile: Profile, tmp_path: Path) -> None:
         "gflops": "3.8871",
         "gflops_printed": "",
         "gmacs": "10.5528",
+        "boundary_iou": "",
         "region_entropy": "",
         "needs": "",
     }

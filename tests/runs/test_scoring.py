@@ -12,11 +12,14 @@ from torch import nn
 
 from regproxy.config.variant import IGNORE_LABEL, IMAGENET_MEAN, IMAGENET_STD
 from regproxy.data.shards import Shards
+from regproxy.eval import score
+from regproxy.eval.image_confusions import unpack
 from regproxy.eval.metrics import confusion_matrix
 from regproxy.eval.score import confusion_of_shards, read_pair, tally_shards
 from regproxy.model.build import build
 from regproxy.runs.result import is_scored, result_path, score_run
 from regproxy.runs.saved_model import save_model
+from regproxy.runs.scoring import mean_scores, score_network
 from regproxy.runs.trial import Trial
 
 STATISTICS = {"image_mean": (40.0, 130.0, 200.0), "image_std": (90.0, 25.0, 60.0)}
@@ -73,6 +76,29 @@ def test_scoring_uses_the_image_statistics_of_the_run(trial: Trial) -> None:
     in_training = confusion_of_shards(model, shards, trial.variant, [0])
     for matrix in (tally.single_scale, tally.multi_scale, in_training):
         assert np.abs(matrix - expected).sum() <= tolerance
+
+
+def test_the_matrices_of_the_images_add_up_to_the_scores(trial: Trial) -> None:
+    model, variant = build(trial.variant).eval(), trial.variant
+    data_dir = Path(trial.workspace.data_dir)
+    scores = json.loads(json.dumps(score_network(model, variant, data_dir), allow_nan=False))
+    images = unpack(scores["confusion_per_image"], scores["num_images"], variant.data.num_classes)
+    matrix = np.zeros((8, 8), np.int64)
+    np.add.at(matrix, (images.labels, images.predictions), images.counts)
+    assert {name: scores[name] for name in mean_scores(matrix)} == mean_scores(matrix)
+    shards = Shards(data_dir, "val")
+    tally = tally_shards(model, shards, variant, range(len(shards)))
+    np.testing.assert_array_equal(tally.single_scale, matrix)
+    boundary = [None if union == 0 else part / union for part, union in tally.boundary.T]
+    assert scores["boundary_iou_per_class"] == boundary
+    assert scores["boundary_iou"] == pytest.approx(np.mean([iou for iou in boundary if iou is not None]))
+
+
+def test_a_score_without_pixels_is_null(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All classes far from any border: there is no boundary to score."""
+    monkeypatch.setattr(score, "boundary_counts", lambda *_, **__: np.zeros((2, 8), np.int64))
+    scores = score_network(build(trial.variant).eval(), trial.variant, Path(trial.workspace.data_dir))
+    assert (scores["boundary_iou"], scores["boundary_iou_per_class"]) == (None, [None] * 8)
 
 
 def test_a_result_is_valid_for_one_run_and_one_setting(

@@ -9,7 +9,7 @@ import numpy as np
 from regproxy.config.profile import Profile
 from regproxy.eval.bootstrap import NUM_RESAMPLES, difference_interval, resampled_mious
 from regproxy.report.aggregate import Metric, Score, Scores
-from regproxy.report.layout import NO_VALUE, Column, Section, TextTable, row_label, signed
+from regproxy.report.layout import NO_VALUE, Column, Section, TextTable, data_title, row_label, signed
 from regproxy.report.tables import score_text
 
 YES, NO, UNCERTAIN = "yes", "no", "cannot tell"
@@ -75,11 +75,12 @@ def trends(profile: Profile, scores: Scores) -> Section | None:
             found[verdict].append(f"{trend.claim}, on {dataset}")
             complete = complete and interval is not None
     claims = Column("claim", [trend.claim for trend in profile.trends])
+    titles = [data_title(profile, data) for data in profile.datasets]
     return Section(
         name="trends",
         title="Trends of the paper",
         sentences=_summary(found, complete, len(profile.seeds)),
-        table=TextTable(columns=(claims, *map(Column, answers, answers.values()))),
+        table=TextTable(columns=(claims, *map(Column, titles, answers.values()))),
     )
 
 
@@ -105,7 +106,8 @@ def _metric_section(
     columns = [Column("variant", measured), Column("row", labels)]
     for data in profile.datasets:
         found = [scores.get((name, data.name)) for name in measured]
-        columns.append(Column(data.name, [score_text(score, metric, decimals) for score in found]))
+        texts = [score_text(score, metric, decimals) for score in found]
+        columns.append(Column(data_title(profile, data), texts))
     table = TextTable(columns=tuple(columns), labels=2)
     return Section(name=metric.replace("_", "-"), title=title, sentences=(sentence,), table=table)
 

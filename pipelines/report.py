@@ -13,9 +13,9 @@ from pipelines.stage import profile_stage
 from regproxy.config.profile import Profile
 from regproxy.config.profile_file import load_profile
 from regproxy.figures import predictions
+from regproxy.figures.explorer import explorer_images
 from regproxy.report.aggregate import Scores, collect, read_complexity
-from regproxy.report.document import write_report
-from regproxy.report.layout import Picture
+from regproxy.report.document import Figures, write_report
 from regproxy.report.terminal import print_report
 from regproxy.runs.shared_storage import SharedStorage
 from regproxy.storage.atomic import atomic_folder
@@ -30,27 +30,28 @@ def report(profile_name: str) -> int:
     complexity = read_complexity(Path("complexity") / f"{profile.name}.json")
     out = Path("reports") / profile.name
     with atomic_folder(out, marker="tables.csv") as directory:
-        pictures = draw_figures(profile, scores, directory / "figures")
-        document = write_report(profile, scores, complexity, directory, figures=pictures)
+        figures = draw_figures(profile, scores, directory / "figures")
+        document = write_report(profile, scores, complexity, directory, figures=figures)
     if storage := SharedStorage.from_environment():
         storage.upload_report(profile_name)
     print_report(document, Console(width=None if sys.stdout.isatty() else _FILE_WIDTH))
     print(
         f"The report is {out}/report.html. The same folder has tables.md, tables.csv and tables.tex, "
-        f"and {len(pictures)} pictures in figures/."
+        f"and the pictures in figures/."
     )
     return 0
 
 
-def draw_figures(profile: Profile, scores: Scores, directory: Path) -> list[Picture]:
-    """Draw curves and predictions of every data set; return them in the order of the report."""
+def draw_figures(profile: Profile, scores: Scores, directory: Path) -> Figures:
+    """Draw the pictures of every data set into a new folder."""
     directory.mkdir()
-    drawn = []
+    curves, pictures, explorer = [], [], []
     for data in profile.datasets:
-        drawn += predictions.training_curves(scores, data, out=directory)
+        curves += predictions.training_curves(scores, data, out=directory)
         prepared = Path("data/prepared") / profile.name / data.name
-        drawn += predictions.predictions(profile, scores, data, data_dir=prepared, out=directory)
-    return drawn
+        pictures += predictions.predictions(profile, scores, data, data_dir=prepared, out=directory)
+        explorer += explorer_images(profile, scores, data, data_dir=prepared)
+    return Figures(curves=curves, predictions=pictures, explorer=explorer)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -88,12 +88,12 @@ def image_matrices(ious: tuple[float, ...], num_images: int = 12) -> dict[str, o
 
 
 def texts(table: TextTable) -> list[list[str]]:
-    return [[text for text, _ in line] for line in table.lines]
+    return [[cell.text for cell in line] for line in table.lines]
 
 
 def bold(table: TextTable, header: str) -> list[bool]:
     index = table.headers.index(header)
-    return [line[index][1] for line in table.lines]
+    return [line[index].bold for line in table.lines]
 
 
 def rows(profile: Profile, scores: dict[tuple[str, str], Score]) -> list[dict[str, str]]:

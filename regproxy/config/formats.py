@@ -15,6 +15,7 @@ SPLITS = ("train", "val")  # our names of the splits; folders may be called diff
 class DatasetSpec:
     """What a format fixes. `<image_folder>/<split>/<id><suffix>` is the image of the label with this id."""
 
+    title: str | None = None  # the published name of the data set
     palette: dict[str, Colour] = field(default_factory=dict)  # by class name, in the order of the train ids
     values: dict[int, str | None] = field(default_factory=dict)  # class of each label value, None for void
     splits: tuple[str, str] = SPLITS  # folder names of train and val
@@ -32,6 +33,7 @@ class DatasetSpec:
 
 FORMATS: dict[str, DatasetSpec] = {
     "ade20k": DatasetSpec(
+        title="ADE20K",
         palette=ADE20K,
         values={0: None} | dict(enumerate(ADE20K, start=1)),
         splits=("training", "validation"),
@@ -39,6 +41,7 @@ FORMATS: dict[str, DatasetSpec] = {
         image_suffixes=(".jpg",),
     ),
     "cityscapes": DatasetSpec(
+        title="Cityscapes",
         palette=CITYSCAPES,
         # The licence plate's id -1 is stored as 255.
         values=dict.fromkeys((*range(34), 255)) | dict(zip(CITYSCAPES_VALUES, CITYSCAPES, strict=True)),

@@ -1,39 +1,70 @@
 """The whole report: its sections in their order, and the four files that hold it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from regproxy.config.profile import Profile
 from regproxy.report.aggregate import Complexity, Scores
+from regproxy.report.classes import class_section
 from regproxy.report.csv_file import csv_text
 from regproxy.report.findings import boundary_iou, region_entropy, trends
+from regproxy.report.how_it_ran import how_it_ran, how_to_repeat
 from regproxy.report.latex import latex
-from regproxy.report.layout import Document, Picture, Section
+from regproxy.report.layout import Document, ExplorerImage, Picture, Section
 from regproxy.report.markdown import markdown
 from regproxy.report.page import page
 from regproxy.report.tables import table_section
 from regproxy.report.what_was_run import deviations, opening_sentences, runs_table
 
+_EXPLORER = (
+    "Move over the image, tap it, or focus it and use the arrow keys. Yellow shows the region of the token "
+    "that the pixel belongs to most: the probability of each sub-cell to belong to it. White outlines the "
+    "cell of the token, blue the pixel's sub-cell. A click or Enter selects a token, Escape releases it."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """The pictures of a report by section, and the images of the region explorer; `classes` by data set."""
+
+    plots: Sequence[Picture] = ()
+    regions: Sequence[Picture] = ()
+    explorer: Sequence[ExplorerImage] = ()
+    predictions: Sequence[Picture] = ()
+    classes: Mapping[str, Sequence[Picture]] = field(default_factory=dict)
+    curves: Sequence[Picture] = ()
+
 
 def compose(
-    profile: Profile, scores: Scores, complexity: Complexity, figures: Sequence[Picture] = ()
+    profile: Profile, scores: Scores, complexity: Complexity, figures: Figures | None = None
 ) -> Document:
-    """Return the report of a profile: what was run, deviations, tables, trends, other scores, pictures.
+    """Return the report of a profile: what was run, tables, trends, figures, classes, curves, deviations.
 
     Args:
         profile: gives tables, trends and notes, and their order.
         scores: from `aggregate.collect`.
         complexity: from `aggregate.read_complexity`.
-        figures: the pictures, in their order.
+        figures: pictures and explorer; None for a report without any.
     """
-    pictures = Section(name="figures", title="Figures", pictures=tuple(figures)) if figures else None
+    figures = figures or Figures()
     sections = (
-        deviations(profile, scores),
         *(table_section(profile, table, scores, complexity) for table in profile.tables),
         trends(profile, scores),
+        _pictures("plots", "mIoU against stride and cost", "Plots", figures.plots),
+        _pictures("regions", "Regions of early tokens (Figure 1)", "Regions", figures.regions),
+        _explorer(figures.explorer),
+        _pictures("predictions", "Predictions (Figures 2 and 3)", "Predictions", figures.predictions),
+        *(
+            class_section(profile, data, scores, figures.classes.get(data.name, ()))
+            for data in profile.datasets
+        ),
         boundary_iou(profile, scores),
         region_entropy(profile, scores),
-        pictures,
+        _pictures("curves", "Training and validation curves", "Curves", figures.curves),
+        deviations(profile, scores),
+        how_it_ran(profile, scores),
+        how_to_repeat(profile, scores),
     )
     return Document(
         name=profile.name,
@@ -50,7 +81,7 @@ def write_report(
     complexity: Complexity,
     directory: Path,
     *,
-    figures: Sequence[Picture] = (),
+    figures: Figures | None = None,
 ) -> Document:
     """Write `tables.md`, `tables.csv`, `tables.tex` and `report.html`; return the report.
 
@@ -68,3 +99,14 @@ def write_report(
     for name, text in files.items():
         (directory / name).write_text(text, encoding="utf-8")
     return document
+
+
+def _pictures(name: str, title: str, short_title: str, pictures: Sequence[Picture]) -> Section | None:
+    section = Section(name=name, title=title, short_title=short_title, pictures=tuple(pictures))
+    return section if pictures else None
+
+
+def _explorer(images: Sequence[ExplorerImage]) -> Section | None:
+    if not images:
+        return None
+    return Section(name="explorer", title="Region explorer", sentences=(_EXPLORER,), explorer=tuple(images))

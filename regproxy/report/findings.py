@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from regproxy.config.profile import Profile
+from regproxy.eval.bootstrap import NUM_RESAMPLES, difference_interval, resampled_mious
 from regproxy.report.aggregate import Metric, Score, Scores
-from regproxy.report.bootstrap import NUM_RESAMPLES, difference_interval, resampled_mious
 from regproxy.report.layout import NO_VALUE, Column, Section, TextTable, row_label, signed
 from regproxy.report.tables import score_text
 

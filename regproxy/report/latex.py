@@ -24,7 +24,7 @@ def latex(document: Document) -> str:
     comments = [document.title, *document.sentences]
     for line in document.runs.lines:
         pairs = zip(document.runs.headers, line, strict=True)
-        comments.append("; ".join(f"{header}: {text}" for header, (text, _) in pairs))
+        comments.append("; ".join(f"{header}: {cell.text}" for header, cell in pairs))
     comments.append(r"Preamble: \usepackage{booktabs,graphicx,amssymb}")
     blocks = ["\n".join("% " + " ".join(comment.split()) for comment in comments)]
     blocks += [_table(document.name, section) for section in document.sections if section.table]

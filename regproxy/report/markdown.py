@@ -15,6 +15,7 @@ def _section(section: Section) -> list[str]:
     blocks = [f"## {section.title}", *section.sentences]
     if section.points:
         blocks.append("\n".join(f"- {point}" for point in section.points))
+    blocks += [f"```\n{commands}\n```" for commands in section.commands]
     if section.table:
         blocks += [_table(section.table), *section.table.notes]
     for picture in section.pictures:

@@ -1,12 +1,13 @@
 """The tables of the report: labels, complexity, and our scores beside the published ones."""
 
+import re
 from collections.abc import Sequence
 
 from regproxy.config.profile import Profile, Table
 from regproxy.config.variant import DataConfig
 from regproxy.report.aggregate import Complexity, Metric, Score, Scores
 from regproxy.report.complexity_columns import complexity_columns
-from regproxy.report.layout import NO_VALUE, Column, Section, TextTable, signed
+from regproxy.report.layout import NO_VALUE, Column, Section, TextTable, data_title, signed
 
 _BOLD = (
     "Bold: the two best values of each group of rows, and ties with the second. Our values and the published "
@@ -32,7 +33,7 @@ def table_section(profile: Profile, table: Table, scores: Scores, complexity: Co
         added, notes = complexity_columns(table, complexity)
         columns += added
     for data in profile.datasets:
-        columns += _score_columns(table, data, scores, first=data is profile.datasets[0])
+        columns += _score_columns(profile, table, data, scores)
     if any(any(column.bold) for column in columns):
         notes = [*notes, _BOLD]
     groups = [row.group for row in table.rows]
@@ -43,7 +44,15 @@ def table_section(profile: Profile, table: Table, scores: Scores, complexity: Co
         notes=tuple(notes),
     )
     sentences = (_MULTI_SCALE,) if table.metric == "multi_scale_miou" else ()
-    return Section(name=table.name, title=table.title, sentences=sentences, table=text_table)
+    number = re.fullmatch(r"table(\d+)", table.name)
+    heading = f"Table {number[1]}" if number else table.title
+    return Section(
+        name=table.name,
+        title=f"{heading}. {table.title}" if number else heading,
+        short_title=heading,
+        sentences=sentences,
+        table=text_table,
+    )
 
 
 def best_two(values: Sequence[float | None], groups: Sequence[str]) -> list[bool]:
@@ -62,8 +71,9 @@ def best_two(values: Sequence[float | None], groups: Sequence[str]) -> list[bool
     return best
 
 
-def _score_columns(table: Table, data: DataConfig, scores: Scores, *, first: bool) -> list[Column]:
+def _score_columns(profile: Profile, table: Table, data: DataConfig, scores: Scores) -> list[Column]:
     """Return the columns of a data set: our scores; published scores and differences if there are any."""
+    first = data is profile.datasets[0]
     groups = [row.group for row in table.rows]
     ours = [scores.get((row.variant, data.name)) for row in table.rows]
     texts = [
@@ -71,7 +81,8 @@ def _score_columns(table: Table, data: DataConfig, scores: Scores, *, first: boo
         for row, score in zip(table.rows, ours, strict=True)
     ]
     medians = [score.median(table.metric) if score else None for score in ours]
-    columns = [Column(data.name, texts, best_two(medians, groups))]
+    details = [seed_details(score, table.metric) for score in ours]
+    columns = [Column(data_title(profile, data), texts, best_two(medians, groups), details)]
     published = [row.published.get(data.name) for row in table.rows]
     if any(value is not None for value in published):
         printed = [NO_VALUE if value is None else f"{value:.2f}" for value in published]
@@ -93,3 +104,11 @@ def score_text(score: Score | None, metric: Metric, decimals: int = 2) -> str:
         return f"{len(score.values(metric))} of {len(score.seeds)}"
     median, low, high = (f"{value:.{decimals}f}" for value in summary)
     return median if len(score.seeds) == 1 else f"{median} ({low}–{high})"
+
+
+def seed_details(score: Score | None, metric: Metric) -> str:
+    """Return one line per scored seed with its metric; an empty text for a single seed or no score."""
+    if score is None or len(score.seeds) == 1:
+        return ""
+    values = {seed: trial.metrics[metric] for seed, trial in score.trials.items() if metric in trial.metrics}
+    return "\n".join(f"seed {seed}: {value:.2f}" for seed, value in values.items())

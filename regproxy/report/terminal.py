@@ -23,6 +23,8 @@ def print_report(document: Document, console: Console) -> None:
         console.print(Text(f"\n{section.title}", style="italic"))
         for text in (*section.sentences, *(f"- {point}" for point in section.points)):
             console.print(Text(text))
+        for commands in section.commands:
+            console.print(Text(commands))
         if section.table:
             for part in split(section.table, console.width):
                 console.print(_rich_table(part))
@@ -55,6 +57,6 @@ def _rich_table(table: TextTable) -> Table:
         justify = "left" if index < table.labels else "right"
         drawn.add_column(Text(header), justify=justify, overflow="fold")
     for index, line in enumerate(table.lines):
-        texts = [Text(text, style="bold" if bold else "") for text, bold in line]
+        texts = [Text(cell.text, style="bold" if cell.bold else "") for cell in line]
         drawn.add_row(*texts, end_section=index + 1 in table.breaks)
     return drawn

@@ -40,7 +40,10 @@ def test_published_and_difference(profile: Profile, tmp_path: Path) -> None:
     ours = table_section(profile, profile.tables[0], scores, COSTS).table
     linear, region = texts(ours)
     assert ours.headers[:5] == ["arch.", "h×w", "params (M)", "GFLOPs", "GMACs"]
-    assert ours.headers[5:] == ["ade20k", "published", "difference", "cityscapes", "published", "difference"]
+    assert ours.headers[5:] == [
+        *("ADE20K layout", "published", "difference"),
+        *("Cityscapes layout", "published", "difference"),
+    ]
     assert linear[5:] == ["38.76 (38.00–40.00)", "38.76", "+0.00", "38.76 (38.00–40.00)", "–", "–"]
     assert region[5:] == ["40.00 (38.00–41.00)", "40.00", "+0.00", "40.00 (38.00–41.00)", "75.08", "−35.08"]
     plain = tuple(dataclasses.replace(row, published={}) for row in ROWS)
@@ -48,8 +51,8 @@ def test_published_and_difference(profile: Profile, tmp_path: Path) -> None:
     assert table_section(profile, bare, scores, COSTS).table.headers == [
         "arch.",
         "h×w",
-        "ade20k",
-        "cityscapes",
+        "ADE20K layout",
+        "Cityscapes layout",
     ]
 
 
@@ -135,7 +138,7 @@ def test_our_and_published_values_are_ranked_separately(profile: Profile, tmp_pa
         write_seeds(tmp_path, "ade20k", name, (miou, miou, miou), run={"variant": template.to_dict()})
     scores = gather(profile, tmp_path)
     ours = table_section(profile, table, scores, {}).table
-    assert bold(ours, "ade20k") == [False, True, True]
+    assert bold(ours, "ADE20K layout") == [False, True, True]
     assert bold(ours, "published") == [True, True, False]
     assert ours.notes[0].startswith("Bold: the two best")
     document = compose(profile, scores, {})
@@ -143,4 +146,7 @@ def test_our_and_published_values_are_ranked_separately(profile: Profile, tmp_pa
     assert r"\textbf{20.00 (20.00--20.00)} & \textbf{2.00} & +18.00" in latex(document)
 
     (tmp_path / "results/p/ade20k/linear/0.json").unlink()
-    assert bold(table_section(profile, table, gather(profile, tmp_path), {}).table, "ade20k") == [False] * 3
+    assert (
+        bold(table_section(profile, table, gather(profile, tmp_path), {}).table, "ADE20K layout")
+        == [False] * 3
+    )

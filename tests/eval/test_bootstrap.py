@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from regproxy.report import bootstrap
-from regproxy.report.bootstrap import NUM_RESAMPLES, difference_interval, resampled_mious
+from regproxy.eval import bootstrap
+from regproxy.eval.bootstrap import NUM_RESAMPLES, difference_interval, resampled_mious
 
 Counts = tuple[np.ndarray, np.ndarray]
 

@@ -1,0 +1,89 @@
+"""The section on single classes: the IoU of each, the difference to the baseline, and what is confused."""
+
+import statistics
+from collections.abc import Sequence
+
+from regproxy.config.profile import Profile
+from regproxy.config.variant import DataConfig
+from regproxy.report.aggregate import Score, Scores
+from regproxy.report.layout import (
+    NO_VALUE,
+    Column,
+    Picture,
+    Section,
+    TextTable,
+    data_title,
+    row_label,
+    signed,
+)
+
+
+def class_section(
+    profile: Profile, data: DataConfig, scores: Scores, pictures: Sequence[Picture] = ()
+) -> Section | None:
+    """Return the section with the IoU of every class of a data set; None if no shown variant is scored.
+
+    The table has the variants of `profile.pictures` and the difference of the main one to the baseline. Each
+    value is the median over the scored seeds, in percent; a dash stands for a class that occurs in neither
+    labels nor predictions.
+
+    Args:
+        profile: gives the variants to show and their labels.
+        data: one of the profile's data sets.
+        scores: from `aggregate.collect`.
+        pictures: shown below the table.
+    """
+    wanted = profile.pictures.variants if profile.pictures else ()
+    shown = {name: scores[name, data.name] for name in wanted if (name, data.name) in scores}
+    shown = {name: score for name, score in shown.items() if _iou_of_seeds(score)}
+    if not shown:
+        return None
+    medians = {name: class_medians(score) for name, score in shown.items()}
+    columns = [Column("class", data.classes)]
+    for name, score in shown.items():
+        texts = [NO_VALUE if value is None else f"{value:.2f}" for value in medians[name]]
+        columns.append(Column(row_label(profile, name), texts, details=_details(score)))
+    main, baseline = profile.pictures.main, profile.pictures.baseline
+    if main != baseline and {main, baseline} <= shown.keys():
+        differences = [
+            NO_VALUE if None in pair else signed(round(pair[0], 2) - round(pair[1], 2))
+            for pair in zip(medians[main], medians[baseline], strict=True)
+        ]
+        columns.append(Column("difference", differences))
+    title = data_title(profile, data)
+    sentence = "IoU in percent, median of the seeds."
+    if columns[-1].header == "difference":
+        sentence += f" Difference: {row_label(profile, main)} minus {row_label(profile, baseline)}."
+    return Section(
+        name=f"classes-{data.name}",
+        title=f"Classes of {title}",
+        short_title=f"Classes: {title}",
+        sentences=(sentence,),
+        table=TextTable(columns=tuple(columns)),
+        pictures=tuple(pictures),
+    )
+
+
+def class_medians(score: Score) -> list[float | None]:
+    """Return the median IoU of each class over the scored seeds, in percent; None if no seed has a value."""
+    by_class = zip(*_iou_of_seeds(score).values(), strict=True)
+    present = [[value for value in values if value is not None] for values in by_class]
+    return [100 * statistics.median(values) if values else None for values in present]
+
+
+def _iou_of_seeds(score: Score) -> dict[int, Sequence[float | None]]:
+    """Return the IoU of every class, 0..1, by seed."""
+    results = {seed: trial.result for seed, trial in score.trials.items()}
+    return {seed: result["iou_per_class"] for seed, result in results.items() if "iou_per_class" in result}
+
+
+def _details(score: Score) -> list[str]:
+    """Return the IoU of each seed, one text per class."""
+    seeds = _iou_of_seeds(score)
+    if len(seeds) == 1:
+        return []
+    texts = [
+        [f"seed {seed}: {NO_VALUE if value is None else f'{100 * value:.2f}'}" for value in values]
+        for seed, values in seeds.items()
+    ]
+    return ["\n".join(lines) for lines in zip(*texts, strict=True)]

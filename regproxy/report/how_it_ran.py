@@ -1,0 +1,78 @@
+"""The sections on the runs themselves: when, where, on what and how long they ran, and how to repeat them."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from regproxy.config.profile import Profile
+from regproxy.report.aggregate import Scores
+from regproxy.report.layout import NO_VALUE, Column, Section, TextTable, data_title
+
+
+def how_it_ran(profile: Profile, scores: Scores) -> Section | None:
+    """Return the section with a line per data set: dates, hosts, devices, durations; None without a run."""
+    lines = []
+    for data in profile.datasets:
+        found = [score for (_, name), score in scores.items() if name == data.name]
+        trials = [trial for score in found for trial in score.trials.values() if trial.run]
+        runs = [trial.run for trial in trials]
+        if not runs:
+            continue
+        seconds = [run["seconds"] for run in runs if "seconds" in run]
+        finished = sorted(datetime.fromisoformat(run["finished"]) for run in runs if "finished" in run)
+        scoring = [trial.result["seconds"] for trial in trials if "seconds" in trial.result]
+        lines.append(
+            {
+                "data set": data_title(profile, data),
+                "trained": _period(finished),
+                "host": _values(runs, "host"),
+                "device": _values(runs, "device"),
+                "training": _duration(sum(seconds)),
+                "longest training": _duration(max(seconds, default=0)),
+                "scoring": _duration(sum(scoring)),
+                "software": _software(runs),
+            }
+        )
+    if not lines:
+        return None
+    columns = tuple(Column(header, [line[header] for line in lines]) for header in lines[0])
+    sentence = (
+        "Times are in UTC. The durations of all trainings and scorings are added up, without waiting for "
+        "resources; a training that was resumed counts from its last start."
+    )
+    table = TextTable(columns=columns, labels=4)
+    return Section(name="how-it-ran", title="How it ran", sentences=(sentence,), table=table)
+
+
+def how_to_repeat(profile: Profile, scores: Scores) -> Section:
+    """Return the section with the commands that repeat the runs, from the commit if all runs have one."""
+    trials = (trial for score in scores.values() for trial in score.trials.values())
+    commits = {trial.run["git_commit"] for trial in trials if trial.run}
+    commit = commits.pop() if len(commits) == 1 else None
+    checkout = [f"git checkout {commit.removesuffix('-dirty')}"] if commit else []
+    commands = "\n".join([*checkout, "make setup", "source .venv/bin/activate", "dvc repro"])
+    sentence = f"Put `profiles: [{profile.name}]` into params.yaml. These commands repeat everything:"
+    return Section(name="repeat", title="How to repeat it", sentences=(sentence,), commands=(commands,))
+
+
+def _period(times: list[datetime]) -> str:
+    if not times:
+        return NO_VALUE
+    first, last = (f"{time:%Y-%m-%d %H:%M}" for time in (times[0], times[-1]))
+    return first if first == last else f"{first} to {last}"
+
+
+def _values(runs: list[Mapping[str, Any]], key: str) -> str:
+    return ", ".join(dict.fromkeys(str(run[key]) for run in runs if run.get(key))) or NO_VALUE
+
+
+def _software(runs: list[Mapping[str, Any]]) -> str:
+    versions = [run.get("versions", {}) for run in runs]
+    names = dict.fromkeys(name for one in versions for name in one)
+    listed = {name: dict.fromkeys(one[name] for one in versions if name in one) for name in names}
+    return ", ".join(f"{name} {'/'.join(found)}" for name, found in listed.items()) or NO_VALUE
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration as h:mm:ss."""
+    return str(timedelta(seconds=round(seconds)))

@@ -102,6 +102,7 @@ CASES: list[tuple[Callable[[Path], None], str, set[str], set[str]]] = [
     (change_number, "regproxy/eval/sliding.py", NONE, ALL),
     (change_number, "regproxy/eval/boundary.py", NONE, ALL),
     (change_number, "regproxy/eval/image_confusions.py", NONE, ALL),
+    (change_number, "regproxy/eval/bootstrap.py", NONE, NONE),
     (change_number, "regproxy/runs/scoring.py", NONE, ALL),
     (import_new_module, "regproxy/train/loss.py", ALL, NONE),
     (import_new_module, "regproxy/eval/metrics.py", NONE, ALL),

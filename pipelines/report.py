@@ -16,6 +16,7 @@ from regproxy.report import figures
 from regproxy.report.aggregate import Scores, collect, read_complexity
 from regproxy.report.document import write_report
 from regproxy.report.layout import Picture
+from regproxy.report.regions.figures import region_figures
 from regproxy.report.terminal import print_report
 from regproxy.runs.shared_storage import SharedStorage
 from regproxy.storage.atomic import atomic_folder
@@ -43,12 +44,13 @@ def report(profile_name: str) -> int:
 
 
 def draw_figures(profile: Profile, scores: Scores, directory: Path) -> list[Picture]:
-    """Draw curves and predictions of every data set; return them in the order of the report."""
+    """Draw regions, curves and predictions of every data set; return them in the order of the report."""
     directory.mkdir()
     drawn = []
     for data in profile.datasets:
-        drawn += figures.training_curves(scores, data, out=directory)
         prepared = Path("data/prepared") / profile.name / data.name
+        drawn += region_figures(profile, scores, data, data_dir=prepared, out=directory)
+        drawn += figures.training_curves(scores, data, out=directory)
         drawn += figures.predictions(profile, scores, data, data_dir=prepared, out=directory)
     return drawn
 

@@ -83,13 +83,18 @@ def loss_limit(curves: Sequence[Curve]) -> float | None:
 
 
 def _read(score: Score) -> dict[str, list[Points]]:
-    """Return the curves of a variant's scored runs by metric; only metrics that a run measured."""
+    """Return the curves of a variant's scored runs by metric; only metrics that a run measured.
+
+    A curve of validations ends with the score of the trained network.
+    """
     found: dict[str, list[Points]] = {}
     for seed in sorted(score.trials, key=lambda seed: seed != score.median_seed):
         history = read_history(score.trials[seed].run_dir / "metrics.jsonl")
         for key in _METRICS:
             factor = 100 if key == "val_miou" else 1
             if points := [(entry["step"], factor * entry[key]) for entry in history if key in entry]:
+                if key == "val_miou" and points[-1][0] < score.variant.recipe.steps:
+                    points.append((score.variant.recipe.steps, score.trials[seed].metrics["miou"]))
                 found.setdefault(key, []).append(points)
     return found
 

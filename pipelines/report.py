@@ -5,6 +5,7 @@ python -m pipelines.report <profile>
 
 import sys
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 from rich.console import Console
@@ -12,8 +13,8 @@ from rich.console import Console
 from pipelines.stage import profile_stage
 from regproxy.config.profile import Profile
 from regproxy.config.profile_file import load_profile
-from regproxy.figures import predictions
-from regproxy.report.aggregate import Scores, collect, read_complexity
+from regproxy.figures import all_figures
+from regproxy.report.aggregate import Complexity, Scores, collect, read_complexity
 from regproxy.report.document import write_report
 from regproxy.report.layout import Picture
 from regproxy.report.terminal import print_report
@@ -30,7 +31,8 @@ def report(profile_name: str) -> int:
     complexity = read_complexity(Path("complexity") / f"{profile.name}.json")
     out = Path("reports") / profile.name
     with atomic_folder(out, marker="tables.csv") as directory:
-        pictures = draw_figures(profile, scores, directory / "figures")
+        sections = draw_figures(profile, scores, complexity, directory / "figures")
+        pictures = list(chain.from_iterable(sections.values()))
         document = write_report(profile, scores, complexity, directory, figures=pictures)
     if storage := SharedStorage.from_environment():
         storage.upload_report(profile_name)
@@ -42,15 +44,12 @@ def report(profile_name: str) -> int:
     return 0
 
 
-def draw_figures(profile: Profile, scores: Scores, directory: Path) -> list[Picture]:
-    """Draw curves and predictions of every data set; return them in the order of the report."""
-    directory.mkdir()
-    drawn = []
-    for data in profile.datasets:
-        drawn += predictions.training_curves(scores, data, out=directory)
-        prepared = Path("data/prepared") / profile.name / data.name
-        drawn += predictions.predictions(profile, scores, data, data_dir=prepared, out=directory)
-    return drawn
+def draw_figures(
+    profile: Profile, scores: Scores, complexity: Complexity, directory: Path
+) -> dict[str, list[Picture]]:
+    """Draw the figures into a new folder; return the pictures of each section."""
+    prepared = Path("data/prepared") / profile.name
+    return all_figures.draw_figures(profile, scores, complexity, prepared_dir=prepared, out=directory)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

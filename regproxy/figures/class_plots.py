@@ -41,8 +41,8 @@ class ClassScore:
 def draw_classes(profile: Profile, scores: Scores, data: DataConfig, out: Path) -> list[Picture]:
     """Draw the IoU of each class of a data set; return no picture if main and baseline are not both scored.
 
-    Of more than 30 classes, those with the largest differences are drawn. The file is `classes-<data set>.png`
-    in the existing folder `out`.
+    Of more than 30 classes, those with the largest differences are drawn. The file is
+    `classes-<data set>.png` in the existing folder `out`.
     """
     if not profile.pictures or profile.pictures.main == profile.pictures.baseline:
         return []

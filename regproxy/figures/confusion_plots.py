@@ -7,7 +7,7 @@ import numpy as np
 
 from regproxy.config.profile import Profile
 from regproxy.config.variant import DataConfig
-from regproxy.figures.image_scores import image_confusions, split_confusion
+from regproxy.figures.image_choice import image_confusions, split_confusion
 from regproxy.figures.names import short_names
 from regproxy.figures.style import INK, LINE_COLOURS, plot
 from regproxy.report.aggregate import Scores
@@ -37,8 +37,9 @@ def draw_confusions(profile: Profile, scores: Scores, data: DataConfig, out: Pat
     )
     name = short_names([score.variant])[score.variant.name]
     caption = (
-        f"Confusions of {name} on {data.name}, seed {score.median_seed} (median score): the percentage of each "
-        f"label's pixels that got each prediction. Shares below 1% have no number.{rest * (shown < labelled)}"
+        f"Confusions of {name} on {data.name}, seed {score.median_seed} (median score): the percentage of "
+        f"each label's pixels that got each prediction. Shares below 1% have no number."
+        f"{rest * (shown < labelled)}"
     )
     return [Picture(f"{out.name}/{path.name}", caption)]
 
@@ -66,7 +67,9 @@ def draw_confusion(matrix: np.ndarray, classes: Sequence[str], path: Path) -> in
                 axes.add_patch(_cell(place, (red, green, blue, share)))
             if share >= _SMALLEST:
                 colour = "white" if share > _DARK else INK
-                axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=9, color=colour)
+                axes.text(
+                    column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=9, color=colour
+                )
         axes.set_xlim(-0.5, count - 0.5)
         axes.set_ylim(count - 0.5, -0.5)
         axes.set_aspect("equal")

@@ -144,7 +144,7 @@ def _explanation(curves: Sequence[Curve]) -> str:
     if losses:
         steps = max(math.ceil(points[-1][0] / min(len(points), _MAX_POINTS)) for points in losses)
         sentences.append(
-            f"Each point of a loss is the mean over about {steps} steps, without other smoothing. The axis ends "
-            "at the largest loss after the first tenth of the training."
+            f"Each point of a loss is the mean over about {steps} steps, without other smoothing. The axis "
+            "ends at the largest loss after the first tenth of the training."
         )
     return " ".join(sentences)

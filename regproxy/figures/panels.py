@@ -6,7 +6,7 @@ from regproxy.config.variant import IGNORE_LABEL
 
 WRONG = np.array([255, 84, 48], np.uint8)  # RGB; strong on the dark image, for colour-blind readers too
 _VOID = 128
-_DARKENED = 0.4  # brightness of the image below the errors
+_DARKENED = 0.5  # brightness of the image below the errors
 _HATCH = (45, 110)  # dark and light grey of void
 
 

@@ -9,8 +9,7 @@ import numpy as np
 from regproxy.config.profile import Profile
 from regproxy.config.variant import IGNORE_LABEL, DataConfig
 from regproxy.data.pairs import palette
-from regproxy.figures.image_choice import Choice, choose_images
-from regproxy.figures.image_scores import image_confusions, image_mious, label_miou
+from regproxy.figures.image_choice import Choice, choose_images, image_confusions, image_mious, label_miou
 from regproxy.figures.names import short_names
 from regproxy.figures.panels import WRONG, fit, paint_errors, paint_label
 from regproxy.figures.picture_grid import LegendEntry, Pair, box_of, draw_grid
@@ -26,9 +25,9 @@ def draw_predictions(
 ) -> list[Picture]:
     """Draw validation images with label and predictions of `profile.pictures.variants`; return the pictures.
 
-    The images are spread evenly over the split; then come those with the largest gains and losses of the main
-    variant against the baseline, if the result records have the confusion matrices of single images. A variant
-    is shown with its median seed. It is left out if it has no result or its run folder is missing.
+    The images are spread evenly over the split; then come those with the largest gains and losses of the
+    main variant against the baseline, if the result records have the confusion matrices of single images. A
+    variant is shown with its median seed. It is left out if it has no result or its run folder is missing.
 
     Args:
         profile: gives the variants, and the number of images to spread.
@@ -54,19 +53,24 @@ def draw_predictions(
     shards, device, pictures = Shards(data_dir, "val"), default_device(), []
     models = [load_model(score.trials[score.median_seed].run_dir, device) for score in shown]
     gains = _gains(profile, shown, len(shards))
+    names = short_names([score.variant for score in shown])
+    chosen = ", ".join(
+        f"{name} {score.median_seed}" for name, score in zip(names.values(), shown, strict=True)
+    )
+    seeds = f"Seeds (those with the median score): {chosen}."
     for choice in choose_images(len(shards), profile.pictures.num_images, gains):
         record = shards.read(choice.index)
         image, label = decode(record.image, record.label)
         predictions = [_predict(score, model, image) for score, model in zip(shown, models, strict=True)]
-        names = [score.variant.name for score in shown]
-        mious = {
-            name: 100 * _miou(prediction, label, data)
-            for name, prediction in zip(names, predictions, strict=True)
-        }
+        mious = [100 * _miou(prediction, label, data) for prediction in predictions]
         path = out / f"prediction-{data.name}-{choice.index}.png"
-        _draw(image, label, dict(zip(names, predictions, strict=True)), mious, shown, data, path)
-        where = f"Validation image {choice.index} of {data.name} (`{record.id}`)"
-        caption = f"{where}, {_reason(profile, shown, choice, mious)} {_explanation(shown)}"
+        titles = [f"{name}: mIoU {miou:.1f}" for name, miou in zip(names.values(), mious, strict=True)]
+        _draw(image, label, dict(zip(titles, predictions, strict=True)), data, path)
+        caption = (
+            f"Validation image {choice.index} of {data.name} ({record.id}), "
+            f"{_reason(profile, choice, names, dict(zip(names, mious, strict=True)))} Each prediction is "
+            f"shown with its wrong pixels. The mIoU is over the classes of this image's label. {seeds}"
+        )
         pictures.append(Picture(f"{out.name}/{path.name}", caption))
     return pictures
 
@@ -82,9 +86,7 @@ def _predict(score: Score, model: "nn.Module", image: np.ndarray) -> np.ndarray:
 def _miou(prediction: np.ndarray, label: np.ndarray, data: DataConfig) -> float:
     from regproxy.eval.metrics import confusion_matrix
 
-    matrix = confusion_matrix(
-        prediction, label, num_classes=data.num_classes, ignore_label=IGNORE_LABEL
-    )
+    matrix = confusion_matrix(prediction, label, num_classes=data.num_classes, ignore_label=IGNORE_LABEL)
     return float(label_miou(np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)))
 
 
@@ -102,48 +104,30 @@ def _gains(profile: Profile, shown: Sequence[Score], num_images: int) -> np.ndar
 
 
 def _draw(
-    image: np.ndarray,
-    label: np.ndarray,
-    predictions: Mapping[str, np.ndarray],
-    mious: Mapping[str, float],
-    shown: Sequence[Score],
-    data: DataConfig,
-    path: Path,
+    image: np.ndarray, label: np.ndarray, predictions: Mapping[str, np.ndarray], data: DataConfig, path: Path
 ) -> None:
+    """Write the picture of an image, its label and predictions by title, with the classes that occur."""
     box, colours = box_of(label.shape), palette(data)
-    names = short_names([score.variant for score in shown])
     image, label = fit(image, box), fit(label, box)
-    pairs = [Pair("image and label", image, paint_label(label, colours))]
-    present = [label]
-    for name, prediction in predictions.items():
-        prediction = fit(prediction, box)
-        present.append(prediction)
-        errors = paint_errors(image, label, prediction)
-        pairs.append(Pair(f"{names[name]}: mIoU {mious[name]:.1f}", paint_label(prediction, colours), errors))
-    classes = np.unique(present)
-    legend: list[LegendEntry] = [(data.classes[k], colours[k]) for k in classes if k != IGNORE_LABEL]
+    pairs, classes = [Pair("image and label", image, paint_label(label, colours))], set(np.unique(label))
+    for title, full_size in predictions.items():
+        prediction = fit(full_size, box)
+        classes |= set(np.unique(prediction))
+        pairs.append(Pair(title, paint_label(prediction, colours), paint_errors(image, label, prediction)))
+    legend: list[LegendEntry] = [(data.classes[k], colours[k]) for k in sorted(classes - {IGNORE_LABEL})]
     if IGNORE_LABEL in classes:
         legend.append(("void", paint_label(np.full((64, 64), IGNORE_LABEL, np.uint8), colours)))
     draw_grid(pairs, [*legend, ("wrong", WRONG)], path)
 
 
-def _reason(profile: Profile, shown: Sequence[Score], choice: Choice, mious: Mapping[str, float]) -> str:
+def _reason(profile: Profile, choice: Choice, names: Mapping[str, str], mious: Mapping[str, float]) -> str:
     """Return why an image is shown, as the end of a sentence."""
     if choice.reason == "spread":
         return "one of those that are spread evenly over the split."
-    names = short_names([score.variant for score in shown])
     main, baseline = profile.pictures.main, profile.pictures.baseline
     side = "over" if choice.reason == "gain" else "against"
+    article = "the " * (names[baseline].startswith("linear"))
     return (
-        f"chosen for the {choice.superlative} of {names[main]} {side} the {names[baseline]}: "
+        f"chosen for the {choice.superlative} of {names[main]} {side} {article}{names[baseline]}: "
         f"mIoU {mious[main]:.1f} against {mious[baseline]:.1f}."
-    )
-
-
-def _explanation(shown: Sequence[Score]) -> str:
-    names = short_names([score.variant for score in shown])
-    seeds = ", ".join(f"{names[score.variant.name]} {score.median_seed}" for score in shown)
-    return (
-        "Beside or below each prediction: its wrong pixels. The mIoU is that of this image, over the classes of "
-        f"its label. Seeds (median scores): {seeds}."
     )

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from regproxy.config.profile import Profile
-from regproxy.figures.families import Family, families, token_side
-from regproxy.figures.line_panels import Line, Panels, draw_panels, explanation, figure_size
+from regproxy.figures.lines import Family, Line, draw_panels, explanation, families, figure_size, token_side
 from regproxy.figures.names import region_text
 from regproxy.figures.point_labels import label_points
 from regproxy.figures.style import plot
@@ -13,10 +12,11 @@ from regproxy.report.layout import Picture
 
 
 def draw_strides(profile: Profile, scores: Scores, out: Path) -> list[Picture]:
-    """Draw mIoU against the output stride, one panel for each data set; return no picture without two strides.
+    """Draw mIoU against the output stride, one panel for each data set.
 
-    The stride is the side of a token divided by the side of the region. Regions that are no squares are left
-    out. The file is `miou-stride.png` in the existing folder `out`.
+    The stride is the side of a token divided by the side of the region; regions that are no squares are left
+    out. The file is `miou-stride.png` in the existing folder `out`. Return no picture if there are no two
+    strides to compare.
     """
     panels = {data.name: _stride_lines(profile, scores, data.name) for data in profile.datasets}
     panels = {name: lines for name, lines in panels.items() if lines}

@@ -1,10 +1,11 @@
 """The style of the report's plots, and the two files of each: SVG for the page, PNG for all other readers."""
 
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -13,7 +14,7 @@ INK, FAINT = "#222222", "#d9d9d9"  # axes and words; grid lines. A page replaces
 LINE_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")  # Okabe and Ito
 MARKERS = ("o", "s", "^", "D", "v", "P")
 LINE_STYLES = ("-", "--", "-.", ":")
-GAIN, LOSS = LINE_COLOURS[:2]
+GAIN, LOSS = LINE_COLOURS[:2]  # bars of differences
 _DOTS_PER_INCH = 150
 _PNG_COLOURS = 96  # a plot has few colours; the others are shades between them
 _STYLE = {
@@ -49,6 +50,7 @@ def plot(path: Path, width: float, height: float) -> Iterator["Figure"]:
         width, height: in inches.
     """
     import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context({**_STYLE, "svg.hashsalt": path.stem}):
@@ -56,17 +58,18 @@ def plot(path: Path, width: float, height: float) -> Iterator["Figure"]:
         yield figure
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))  # no version, no time
         figure.savefig(path.with_suffix(".svg"), transparent=True, metadata=nothing)
-        content = io.BytesIO()
-        figure.savefig(content, format="png", dpi=_DOTS_PER_INCH, facecolor="white")
-    write_png(content, path, _PNG_COLOURS)
+        figure.set(dpi=_DOTS_PER_INCH, facecolor="white")
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        write_png(np.asarray(canvas.buffer_rgba())[..., :3], path, _PNG_COLOURS)
 
 
-def write_png(content: io.BytesIO, path: Path, colours: int) -> None:
-    """Write an image file's content as a PNG of at most 256 `colours`, a third of its size in full colour."""
+def write_png(pixels: np.ndarray, path: Path, colours: int) -> None:
+    """Write pixels (H, W, 3) uint8 as a PNG of at most 256 `colours`: a third of its size in full colour."""
     from PIL import Image
 
-    reduced = Image.open(content).convert("RGB").quantize(colours, dither=Image.Dither.NONE)
-    reduced.save(path, optimize=True)
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    image.quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def line_style(index: int) -> dict[str, str]:
@@ -74,8 +77,3 @@ def line_style(index: int) -> dict[str, str]:
     number = len(LINE_COLOURS)
     style = LINE_STYLES[index // number % len(LINE_STYLES)]
     return {"color": LINE_COLOURS[index % number], "marker": MARKERS[index % number], "linestyle": style}
-
-
-def joined(words: Sequence[str]) -> str:
-    """Return "a", "a and b" or "a, b and c"."""
-    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1]))) if words else ""

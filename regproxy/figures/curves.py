@@ -112,7 +112,7 @@ def _draw(curves: Sequence[Curve], path: Path) -> None:
                     _draw_seeds(axes, curve, metric, line_style(index))
                 axes.set_xlabel("step")
                 axes.set_ylabel(_METRICS[metric])
-                axes.margins(x=0.02)
+                axes.set_xlim(0, 1.02 * max(curve.steps for curve in members))
                 if metric == "loss":
                     axes.set_ylim(top=loss_limit(members))
                 if column == 1:
@@ -147,4 +147,6 @@ def _explanation(curves: Sequence[Curve]) -> str:
             f"Each point of a loss is the mean over about {steps} steps, without other smoothing. The axis "
             "ends at the largest loss after the first tenth of the training."
         )
+    if any("val_miou" in curve.points for curve in curves):
+        sentences.append("A curve of mIoU ends with the score of the trained network.")
     return " ".join(sentences)

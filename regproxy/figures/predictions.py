@@ -1,6 +1,7 @@
 """The qualitative pictures: an image, its label, and for each variant the prediction and its errors."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,14 @@ from regproxy.report.layout import Picture
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The classes (H, W) of a prediction, and its mIoU over the classes of the label, in percent."""
+
+    classes: np.ndarray
+    miou: float
 
 
 def draw_predictions(
@@ -54,40 +63,38 @@ def draw_predictions(
     models = [load_model(score.trials[score.median_seed].run_dir, device) for score in shown]
     gains = _gains(profile, shown, len(shards))
     names = short_names([score.variant for score in shown])
-    chosen = ", ".join(
-        f"{name} {score.median_seed}" for name, score in zip(names.values(), shown, strict=True)
+    chosen = [f"{name} {score.median_seed}" for name, score in zip(names.values(), shown, strict=True)]
+    explanation = (
+        "Each prediction is shown with its wrong pixels; void is grey. The mIoU is over the classes of this "
+        f"image's label. Seeds (those with the median score): {', '.join(chosen)}."
     )
-    seeds = f"Seeds (those with the median score): {chosen}."
     for choice in choose_images(len(shards), profile.pictures.num_images, gains):
         record = shards.read(choice.index)
         image, label = decode(record.image, record.label)
-        predictions = [_predict(score, model, image) for score, model in zip(shown, models, strict=True)]
-        mious = [100 * _miou(prediction, label, data) for prediction in predictions]
+        predictions = {
+            score.variant.name: _predict(score, model, image, label)
+            for score, model in zip(shown, models, strict=True)
+        }
         path = out / f"prediction-{data.name}-{choice.index}.png"
-        titles = [f"{name}: mIoU {miou:.1f}" for name, miou in zip(names.values(), mious, strict=True)]
-        _draw(image, label, dict(zip(titles, predictions, strict=True)), data, path)
-        caption = (
-            f"Validation image {choice.index} of {data.name} ({record.id}), "
-            f"{_reason(profile, choice, names, dict(zip(names, mious, strict=True)))} Each prediction is "
-            f"shown with its wrong pixels. The mIoU is over the classes of this image's label. {seeds}"
-        )
+        titled = {f"{names[name]}: mIoU {one.miou:.1f}": one.classes for name, one in predictions.items()}
+        _draw(image, label, titled, data, path)
+        image_text = f"Validation image {choice.index} of {data.name} ({record.id})"
+        caption = f"{image_text}, {_reason(profile, choice, names, predictions)} {explanation}"
         pictures.append(Picture(f"{out.name}/{path.name}", caption))
     return pictures
 
 
-def _predict(score: Score, model: "nn.Module", image: np.ndarray) -> np.ndarray:
+def _predict(score: Score, model: "nn.Module", image: np.ndarray, label: np.ndarray) -> Prediction:
+    from regproxy.eval.metrics import confusion_matrix
     from regproxy.eval.sliding import predict
 
-    recipe = score.variant.recipe
-    statistics = {"mean": recipe.image_mean, "std": recipe.image_std}
-    return predict(model, image, evaluation=score.variant.evaluation, **statistics)
-
-
-def _miou(prediction: np.ndarray, label: np.ndarray, data: DataConfig) -> float:
-    from regproxy.eval.metrics import confusion_matrix
-
-    matrix = confusion_matrix(prediction, label, num_classes=data.num_classes, ignore_label=IGNORE_LABEL)
-    return float(label_miou(np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)))
+    variant = score.variant
+    statistics = {"mean": variant.recipe.image_mean, "std": variant.recipe.image_std}
+    classes = predict(model, image, evaluation=variant.evaluation, **statistics)
+    counts = confusion_matrix(classes, label, num_classes=variant.data.num_classes, ignore_label=IGNORE_LABEL)
+    return Prediction(
+        classes, 100 * float(label_miou(np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)))
+    )
 
 
 def _gains(profile: Profile, shown: Sequence[Score], num_images: int) -> np.ndarray | None:
@@ -120,7 +127,9 @@ def _draw(
     draw_grid(pairs, [*legend, ("wrong", WRONG)], path)
 
 
-def _reason(profile: Profile, choice: Choice, names: Mapping[str, str], mious: Mapping[str, float]) -> str:
+def _reason(
+    profile: Profile, choice: Choice, names: Mapping[str, str], predictions: Mapping[str, Prediction]
+) -> str:
     """Return why an image is shown, as the end of a sentence."""
     if choice.reason == "spread":
         return "one of those that are spread evenly over the split."
@@ -129,5 +138,5 @@ def _reason(profile: Profile, choice: Choice, names: Mapping[str, str], mious: M
     article = "the " * (names[baseline].startswith("linear"))
     return (
         f"chosen for the {choice.superlative} of {names[main]} {side} {article}{names[baseline]}: "
-        f"mIoU {mious[main]:.1f} against {mious[baseline]:.1f}."
+        f"mIoU {predictions[main].miou:.1f} against {predictions[baseline].miou:.1f}."
     )

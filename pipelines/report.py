@@ -5,18 +5,16 @@ python -m pipelines.report <profile>
 
 import sys
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 from rich.console import Console
 
 from pipelines.stage import profile_stage
-from regproxy.config.profile import Profile
 from regproxy.config.profile_file import load_profile
-from regproxy.figures import predictions
-from regproxy.figures.explorer import explorer_images
-from regproxy.figures.regions import region_figures
-from regproxy.report.aggregate import Scores, collect, read_complexity
-from regproxy.report.document import Figures, write_report
+from regproxy.figures.all_figures import draw_figures
+from regproxy.report.aggregate import collect, read_complexity
+from regproxy.report.document import write_report
 from regproxy.report.terminal import print_report
 from regproxy.runs.shared_storage import SharedStorage
 from regproxy.storage.atomic import atomic_folder
@@ -31,7 +29,10 @@ def report(profile_name: str) -> int:
     complexity = read_complexity(Path("complexity") / f"{profile.name}.json")
     out = Path("reports") / profile.name
     with atomic_folder(out, marker="tables.csv") as directory:
-        figures = draw_figures(profile, scores, directory / "figures")
+        prepared = Path("data/prepared") / profile.name
+        figures = draw_figures(
+            profile, scores, complexity, prepared_dir=prepared, out=directory / "figures"
+        )
         document = write_report(profile, scores, complexity, directory, figures=figures)
     if storage := SharedStorage.from_environment():
         storage.upload_report(profile_name)
@@ -41,19 +42,6 @@ def report(profile_name: str) -> int:
         f"and the pictures in figures/."
     )
     return 0
-
-
-def draw_figures(profile: Profile, scores: Scores, directory: Path) -> Figures:
-    """Draw the pictures of every data set into a new folder."""
-    directory.mkdir()
-    curves, pictures, regions, explorer = [], [], [], []
-    for data in profile.datasets:
-        prepared = Path("data/prepared") / profile.name / data.name
-        curves += predictions.training_curves(scores, data, out=directory)
-        regions += region_figures(profile, scores, data, data_dir=prepared, out=directory)
-        pictures += predictions.predictions(profile, scores, data, data_dir=prepared, out=directory)
-        explorer += explorer_images(profile, scores, data, data_dir=prepared)
-    return Figures(curves=curves, predictions=pictures, regions=regions, explorer=explorer)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

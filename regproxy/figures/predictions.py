@@ -1,50 +1,52 @@
-"""The pictures of a report: predictions beside the label, and training curves.
+"""The qualitative pictures: an image, its label, and for each variant the prediction and its errors."""
 
-Only `predictions` loads models and images; the curves come from the run folders.
-"""
-
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from regproxy.config.profile import Profile
 from regproxy.config.variant import IGNORE_LABEL, DataConfig
 from regproxy.data.pairs import palette
-from regproxy.figures.drawing import Curve, Panel, draw_curves, draw_panels, paint_label
+from regproxy.figures.image_choice import Choice, choose_images, image_confusions, image_mious, label_miou
+from regproxy.figures.names import short_names
+from regproxy.figures.panels import WRONG, fit, paint_errors, paint_label
+from regproxy.figures.picture_grid import LegendEntry, Pair, box_of, draw_grid
 from regproxy.report.aggregate import Score, Scores
-from regproxy.report.layout import Picture, row_label
-from regproxy.runs.history import read_history
+from regproxy.report.layout import Picture
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
-def training_curves(scores: Scores, data: DataConfig, *, out: Path) -> list[Picture]:
-    """Draw the curves of every variant on a data set, the median seed in bold; return the pictures.
+@dataclass(frozen=True)
+class Prediction:
+    """The classes (H, W) of a prediction, and its mIoU over the classes of the label, in percent."""
 
-    The file is `curves-<data set>.png` in the existing folder `out`; none if there is no curve to draw.
-    """
-    scored = [score for (_, name), score in scores.items() if name == data.name and score.trials]
-    loss, miou = _curves(scored, "loss", 1.0), _curves(scored, "val_miou", 100.0)
-    path = out / f"curves-{data.name}.png"
-    if loss:
-        draw_curves(f"Training on {data.name}", loss, miou, path)
-    caption = f"Training on {data.name}: loss and validation mIoU against the step, median seed in bold."
-    return [Picture(f"{out.name}/{path.name}", caption)] if loss else []
+    classes: np.ndarray
+    miou: float
 
 
-def predictions(
+def draw_predictions(
     profile: Profile, scores: Scores, data: DataConfig, *, data_dir: Path, out: Path
 ) -> list[Picture]:
     """Draw validation images with label and predictions of `profile.pictures.variants`; return the pictures.
 
-    The images are spread evenly over the split. A variant is shown with its median seed. It is left out if it
-    has no result or its run folder is missing.
+    The images are spread evenly over the split; then come those with the largest gains and losses of the
+    main variant against the baseline, if the result records have the confusion matrices of single images. A
+    variant is shown with its median seed. It is left out if it has no result or its run folder is missing.
 
     Args:
-        profile: gives the pictures to draw and the labels of the variants.
+        profile: gives the variants, and the number of images to spread.
         scores: from `aggregate.collect`.
         data: one of the profile's data sets.
         data_dir: folder of its prepared shards.
-        out: existing folder for the files, `<data set>-<number>.png`.
+        out: existing folder for the files, `prediction-<data set>-<index of the image>.png`.
+
+    Raises:
+        DataError: the shards or a run folder are damaged.
     """
     wanted = profile.pictures.variants if profile.pictures else ()
     shown = [scores[name, data.name] for name in wanted if (name, data.name) in scores]
@@ -54,51 +56,87 @@ def predictions(
 
     from regproxy.data.loader import decode
     from regproxy.data.shards import Shards
-    from regproxy.eval.metrics import confusion_matrix, mean_iou
-    from regproxy.eval.sliding import predict
     from regproxy.model.device import default_device
     from regproxy.runs.saved_model import load_model
 
-    shards, colours, device, pictures = Shards(data_dir, "val"), palette(data), default_device(), []
+    shards, device, pictures = Shards(data_dir, "val"), default_device(), []
     models = [load_model(score.trials[score.median_seed].run_dir, device) for score in shown]
-    for number, index in enumerate(spread(len(shards), profile.pictures.num_images), start=1):
-        record = shards.read(index)
+    gains = _gains(profile, shown, len(shards))
+    names = short_names([score.variant for score in shown])
+    chosen = [f"{name} {score.median_seed}" for name, score in zip(names.values(), shown, strict=True)]
+    explanation = (
+        "Each prediction is shown with its wrong pixels; void is grey. The mIoU is over the classes of this "
+        f"image's label. Seeds (those with the median score): {', '.join(chosen)}."
+    )
+    for choice in choose_images(len(shards), profile.pictures.num_images, gains):
+        record = shards.read(choice.index)
         image, label = decode(record.image, record.label)
-        panels, label_maps = [Panel("image", image), Panel("label", paint_label(label, colours))], [label]
-        for score, model in zip(shown, models, strict=True):
-            evaluation, recipe = score.variant.evaluation, score.variant.recipe
-            statistics = {"mean": recipe.image_mean, "std": recipe.image_std}
-            prediction = predict(model, image, evaluation=evaluation, **statistics)
-            counts = confusion_matrix(prediction, label, num_classes=len(colours), ignore_label=IGNORE_LABEL)
-            title = f"{row_label(profile, score.variant.name)} (mIoU {100 * mean_iou(counts):.1f})"
-            panels.append(Panel(title, paint_label(prediction, colours)))
-            label_maps.append(prediction)
-        present = np.unique(label_maps)
-        legend = [(data.classes[k], colours[k]) for k in present if k != IGNORE_LABEL]
-        legend += [("void", None)] * (IGNORE_LABEL in present)
-        path = out / f"{data.name}-{number}.png"
-        draw_panels(panels, legend, path)
-        caption = (
-            f"Validation image {index} of {data.name}: image, label and predictions of the median seeds."
-        )
+        predictions = {
+            score.variant.name: _predict(score, model, image, label)
+            for score, model in zip(shown, models, strict=True)
+        }
+        path = out / f"prediction-{data.name}-{choice.index}.png"
+        titled = {f"{names[name]}: mIoU {one.miou:.1f}": one.classes for name, one in predictions.items()}
+        _draw(image, label, titled, data, path)
+        image_text = f"Validation image {choice.index} of {data.name} ({record.id})"
+        caption = f"{image_text}, {_reason(profile, choice, names, predictions)} {explanation}"
         pictures.append(Picture(f"{out.name}/{path.name}", caption))
     return pictures
 
 
-def spread(length: int, count: int) -> list[int]:
-    """Return `count` equally distant indices below `length`; all indices if there are fewer than `count`."""
-    count = min(count, length)
-    return [(2 * index + 1) * length // (2 * count) for index in range(count)]
+def _predict(score: Score, model: "nn.Module", image: np.ndarray, label: np.ndarray) -> Prediction:
+    from regproxy.eval.metrics import confusion_matrix
+    from regproxy.eval.sliding import predict
+
+    variant = score.variant
+    statistics = {"mean": variant.recipe.image_mean, "std": variant.recipe.image_std}
+    classes = predict(model, image, evaluation=variant.evaluation, **statistics)
+    counts = confusion_matrix(classes, label, num_classes=variant.data.num_classes, ignore_label=IGNORE_LABEL)
+    return Prediction(
+        classes, 100 * float(label_miou(np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)))
+    )
 
 
-def _curves(scores: Sequence[Score], key: str, factor: float) -> list[Curve]:
-    curves = []
-    for score in scores:
-        runs = {}
-        for seed, trial in score.trials.items():
-            history = read_history(trial.run_dir / "metrics.jsonl")
-            runs[seed] = [(entry["step"], factor * entry[key]) for entry in history if key in entry]
-        points = runs.pop(score.median_seed)
-        if points:
-            curves.append(Curve(score.variant.name, points, tuple(runs.values())))
-    return curves
+def _gains(profile: Profile, shown: Sequence[Score], num_images: int) -> np.ndarray | None:
+    """Return the difference in mIoU of main and baseline on each image; None if it is not known."""
+    by_name = {score.variant.name: score for score in shown}
+    pair = [by_name.get(name) for name in (profile.pictures.baseline, profile.pictures.main)]
+    if None in pair or pair[0] is pair[1]:
+        return None
+    confusions = [image_confusions(score) for score in pair]
+    if any(one is None or one.num_images != num_images for one in confusions):
+        return None
+    baseline, main = map(image_mious, confusions)
+    return main - baseline
+
+
+def _draw(
+    image: np.ndarray, label: np.ndarray, predictions: Mapping[str, np.ndarray], data: DataConfig, path: Path
+) -> None:
+    """Write the picture of an image, its label and predictions by title, with the classes that occur."""
+    box, colours = box_of(label.shape), palette(data)
+    image, label = fit(image, box), fit(label, box)
+    pairs, classes = [Pair("image and label", image, paint_label(label, colours))], set(np.unique(label))
+    for title, full_size in predictions.items():
+        prediction = fit(full_size, box)
+        classes |= set(np.unique(prediction))
+        pairs.append(Pair(title, paint_label(prediction, colours), paint_errors(image, label, prediction)))
+    legend: list[LegendEntry] = [(data.classes[k], colours[k]) for k in sorted(classes - {IGNORE_LABEL})]
+    if IGNORE_LABEL in classes:
+        legend.append(("void", paint_label(np.full((64, 64), IGNORE_LABEL, np.uint8), colours)))
+    draw_grid(pairs, [*legend, ("wrong", WRONG)], path)
+
+
+def _reason(
+    profile: Profile, choice: Choice, names: Mapping[str, str], predictions: Mapping[str, Prediction]
+) -> str:
+    """Return why an image is shown, as the end of a sentence."""
+    if choice.reason == "spread":
+        return "one of those that are spread evenly over the split."
+    main, baseline = profile.pictures.main, profile.pictures.baseline
+    side = "over" if choice.reason == "gain" else "against"
+    article = "the " * (names[baseline].startswith("linear"))
+    return (
+        f"chosen for the {choice.superlative} of {names[main]} {side} {article}{names[baseline]}: "
+        f"mIoU {predictions[main].miou:.1f} against {predictions[baseline].miou:.1f}."
+    )

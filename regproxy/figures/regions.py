@@ -8,8 +8,8 @@ import numpy as np
 from regproxy.config.profile import Profile
 from regproxy.config.variant import DataConfig
 from regproxy.data.pairs import palette
-from regproxy.figures.drawing import Panel, draw_panels
-from regproxy.figures.predictions import spread
+from regproxy.figures.picture_grid import Pair, draw_grid
+from regproxy.figures.image_choice import spread
 from regproxy.figures.region_drawing import TokenPanel, border_lines, draw_tokens, enlarged, mean_colours
 from regproxy.report.aggregate import Score, Scores
 from regproxy.report.layout import Picture, row_label
@@ -116,10 +116,8 @@ def _draw_map(regions: Any, data: DataConfig, path: Path) -> None:
     pixels, colours = enlarged(regions.pixels, factor), palette(data)
     ids = regions.pixel_ids(pixels.shape[:2])
     classes = regions.classes.ravel()[ids]
-    panels = [
-        Panel("image", pixels),
-        Panel("borders of the regions", border_lines(pixels, ids, factor * regions.patch)),
-        Panel("mean colour of each region", mean_colours(pixels, ids)),
-        Panel("class of each region's token", colours[classes]),
+    pairs = [
+        Pair("Image, and the borders of its regions", pixels, border_lines(pixels, ids, factor * regions.patch)),
+        Pair("Mean colour and class of each region", mean_colours(pixels, ids), colours[classes]),
     ]
-    draw_panels(panels, [(data.classes[k], colours[k]) for k in np.unique(classes)], path)
+    draw_grid(pairs, [(data.classes[k], colours[k]) for k in np.unique(classes)], path)

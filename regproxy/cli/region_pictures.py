@@ -94,7 +94,7 @@ def _check_number_of_tokens(size: tuple[int, int], evaluation: Evaluation, patch
     rows, columns = token_grid(size, evaluation, patch)
     if rows * columns > _MAX_TOKENS:
         raise DataError(
-            f"its {rows} x {columns} tokens are more than the {_MAX_TOKENS:,} that have an id in a 16-bit PNG. "
+            f"its {rows} x {columns} tokens are too many: a 16-bit PNG has ids for {_MAX_TOKENS:,}. "
             "Give a part of the image."
         )
 
@@ -106,17 +106,20 @@ def _parse_token(text: str, size: tuple[int, int], evaluation: Evaluation, patch
     place = (int(match[1]), int(match[2])) if match else (rows, columns)
     if place[0] >= rows or place[1] >= columns:
         raise ConfigError(
-            f"token {text!r} is invalid: expected row,column, counted from 0, in its grid of {rows} x {columns} "
-            "tokens."
+            f"token {text!r} is invalid: the image has {rows} x {columns} tokens, so give row,column from "
+            f"0,0 to {rows - 1},{columns - 1}."
         )
     return place
 
 
 def _choose(regions: ImageRegions) -> list[tuple[int, int]]:
-    """Return tokens of an image without a label: its predicted classes replace the label."""
+    """Return tokens of an image without a label, from its predicted classes: first those of rare ones.
+
+    In a prediction small classes are easier to find than thin ones, because its borders are uneven.
+    """
     predicted = regions.classes.ravel()[regions.pixel_ids()]
-    thin, large = classes_by_shape([predicted], len(regions.token_logits))
-    chosen = choose_tokens([candidates(regions, predicted)], thin, large)
+    _, large = classes_by_shape([predicted], len(regions.token_logits))
+    chosen = choose_tokens([candidates(regions, predicted)], large[::-1], large)
     return [(token.row, token.column) for token in chosen]
 
 

@@ -17,7 +17,7 @@ from regproxy.report.drawing import FIGURE, INK, PNG
 COLOUR_MAP = "inferno"  # from black, perceptually uniform, and safe for colour-blind readers
 _BORDER = (255, 225, 0)
 _BORDER_EDGE = 0.4  # brightness of the pixels beside a line, so that it is visible on bright ground too
-_DIMMED = 0.5  # brightness of the image below a heat map
+_DIMMED = 0.55  # brightness of the image below a heat map
 _PANEL_INCHES, _GAP_INCHES = 1.52, 0.1
 _DPI = 150
 

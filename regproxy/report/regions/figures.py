@@ -73,8 +73,8 @@ def region_figures(
     _draw_map(regions[shown], data, paths[1])
     captions = (
         f"Learned regions of single tokens of validation images ({network}): {', '.join(names)}. White: the "
-        "cell of the token. Colour: probability of each pixel to belong to its region, from 0 to 1. Below it: "
-        "the share of the token's class, by the label, in its region and in the 3×3 cells around it.",
+        "cell of the token. Colour: probability of each pixel to belong to its region, from 0 to 1. Below "
+        "it: the share of the token's class, by the label, in its region and in the 3×3 cells around it.",
         f"All learned regions of validation image {indices[shown]} ({network}). Each pixel is given to the "
         "token that it most probably belongs to.",
     )

@@ -79,6 +79,7 @@ def draw_region_files(
         try:
             _check_number_of_tokens(image.shape[:2], evaluation, model.patch)
             places = [_parse_token(text, image.shape[:2], evaluation, model.patch) for text in tokens]
+            places = list(dict.fromkeys(places))
         except (ConfigError, DataError) as error:
             return str(error)
         regions = image_regions(

@@ -77,7 +77,7 @@ def test_tokens_are_chosen_without_a_label(
         for image in images:
             numbers = [row["number"] for row in table(out / f"{image.stem}-tokens.csv") if row["number"]]
             assert sorted(numbers) == [str(number + 1) for number in range(len(numbers))]
-        assert sum(bool(row["number"]) for row in table(out / "a-tokens.csv")) >= 2
+        assert any(row["number"] for row in table(out / "a-tokens.csv"))
 
 
 def test_photos_of_a_turned_camera_are_drawn_upright(

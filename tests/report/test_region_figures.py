@@ -24,7 +24,7 @@ def test_lines_lie_where_regions_meet_and_are_visible_on_any_ground() -> None:
         changed = (drawn != pixels).any(axis=2)
         assert (drawn[:, 5] == (255, 225, 0)).all() and (changed[:, 5]).all()
         assert not changed[:, :4].any() and not changed[:, 7:].any()
-        assert (drawn[:, (4, 6)] == int(0.4 * ground)).all()
+        assert (drawn[:, (4, 6)] == int(0.6 * ground)).all()
     wide = drawing.border_lines(np.zeros((9, 12, 3), np.uint8), ids, token_px=72)
     assert (wide == (255, 225, 0)).all(axis=2).sum() == 3 * 9
 

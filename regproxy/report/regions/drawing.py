@@ -14,12 +14,11 @@ import numpy as np
 
 from regproxy.report.drawing import FIGURE, INK, PNG
 
-COLOUR_MAP = "inferno"  # from black, perceptually uniform, and safe for colour-blind readers
+_COLOUR_MAP = "inferno"  # from black, perceptually uniform, and safe for colour-blind readers
 _BORDER = (255, 225, 0)
-_BORDER_EDGE = 0.4  # brightness of the pixels beside a line, so that it is visible on bright ground too
+_BORDER_EDGE = 0.6  # brightness of the pixels beside a line, so that it is visible on bright ground too
 _DIMMED = 0.55  # brightness of the image below a heat map
 _PANEL_INCHES, _GAP_INCHES = 1.52, 0.1
-_DPI = 150
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def heat_colours(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
     import matplotlib
 
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None] / 255
-    colours = matplotlib.colormaps[COLOUR_MAP](heat)[..., :3]
+    colours = matplotlib.colormaps[_COLOUR_MAP](heat)[..., :3]
     mixed = colours + (1 - heat[..., None]) * _DIMMED * grey
     return np.rint(255 * mixed.clip(0, 1)).astype(np.uint8)
 
@@ -106,7 +105,7 @@ def draw_tokens(panels: Sequence[TokenPanel], path: Path) -> None:
             0.5, -0.04, panel.note, fontsize=7.5, color=INK, transform=axes.transAxes, ha="center", va="top"
         )
     axes = figure.add_axes(((width - bar + 0.1) / width, bottom / height, 0.12 / width, side / height))
-    figure.colorbar(ScalarMappable(cmap=COLOUR_MAP), cax=axes, ticks=(0, 0.5, 1))
+    figure.colorbar(ScalarMappable(cmap=_COLOUR_MAP), cax=axes, ticks=(0, 0.5, 1))
     axes.tick_params(labelsize=8, colors=INK)
     figure.savefig(path, **PNG)
 
@@ -126,7 +125,7 @@ def draw_heat(
     from matplotlib.figure import Figure
 
     height, width = pixels.shape[:2]
-    figure = Figure(figsize=(width / _DPI, height / _DPI), **FIGURE)
+    figure = Figure(figsize=(width / FIGURE["dpi"], height / FIGURE["dpi"]), **FIGURE)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.imshow(heat_colours(pixels, heat), interpolation="nearest", aspect="auto")
     axes.set_axis_off()

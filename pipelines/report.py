@@ -5,7 +5,6 @@ python -m pipelines.report <profile>
 
 import sys
 from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
 
 from rich.console import Console
@@ -30,9 +29,7 @@ def report(profile_name: str) -> int:
     out = Path("reports") / profile.name
     with atomic_folder(out, marker="tables.csv") as directory:
         prepared = Path("data/prepared") / profile.name
-        figures = draw_figures(
-            profile, scores, complexity, prepared_dir=prepared, out=directory / "figures"
-        )
+        figures = draw_figures(profile, scores, complexity, prepared_dir=prepared, out=directory / "figures")
         document = write_report(profile, scores, complexity, directory, figures=figures)
     if storage := SharedStorage.from_environment():
         storage.upload_report(profile_name)

@@ -18,6 +18,7 @@ RANKS = {  # a room imports only rooms of a lower rank
     "data": 3,
     "model": 3,
     "demo": 4,
+    "drawing": 4,
     "eval": 4,
     "runs": 5,
     "train": 6,
@@ -103,7 +104,7 @@ def test_no_file_without_a_question() -> None:
 
 
 def test_the_report_imports_neither_torch_nor_training() -> None:
-    modules = [module_name(path) for path in LIBRARY if path.parent.name in ("report", "figures")]
+    modules = [module_name(path) for path in LIBRARY if path.parent.name in ("report", "drawing", "figures")]
     run_in_python(import_all(modules) + expect_not_imported("torch", "regproxy.train"), ROOT)
 
 

@@ -21,10 +21,10 @@ from regproxy.cli.image_files import (
 from regproxy.config.variant import Evaluation
 from regproxy.data.geometry import rescaled_size
 from regproxy.data.pairs import palette
+from regproxy.drawing.regions import border_lines, draw_heat, enlarged
 from regproxy.errors import ConfigError, DataError
 from regproxy.eval.image_regions import ImageRegions, image_regions, token_grid
 from regproxy.eval.token_choice import candidates, choose_tokens, classes_by_shape
-from regproxy.figures.region_drawing import border_lines, draw_heat, enlarged
 from regproxy.model.device import named_device
 from regproxy.runs.saved_model import load_model, load_variant
 from regproxy.storage.atomic import atomic_file
@@ -79,6 +79,7 @@ def draw_region_files(
         try:
             _check_number_of_tokens(image.shape[:2], evaluation, model.patch)
             places = [_parse_token(text, image.shape[:2], evaluation, model.patch) for text in tokens]
+            places = list(dict.fromkeys(places))
         except (ConfigError, DataError) as error:
             return str(error)
         regions = image_regions(
@@ -94,7 +95,7 @@ def _check_number_of_tokens(size: tuple[int, int], evaluation: Evaluation, patch
     rows, columns = token_grid(size, evaluation, patch)
     if rows * columns > _MAX_TOKENS:
         raise DataError(
-            f"its {rows} x {columns} tokens are more than the {_MAX_TOKENS:,} that have an id in a 16-bit PNG. "
+            f"its {rows} x {columns} tokens are too many: a 16-bit PNG has ids for {_MAX_TOKENS:,}. "
             "Give a part of the image."
         )
 
@@ -106,17 +107,20 @@ def _parse_token(text: str, size: tuple[int, int], evaluation: Evaluation, patch
     place = (int(match[1]), int(match[2])) if match else (rows, columns)
     if place[0] >= rows or place[1] >= columns:
         raise ConfigError(
-            f"token {text!r} is invalid: expected row,column, counted from 0, in its grid of {rows} x {columns} "
-            "tokens."
+            f"token {text!r} is invalid: the image has {rows} x {columns} tokens, so give row,column from "
+            f"0,0 to {rows - 1},{columns - 1}."
         )
     return place
 
 
 def _choose(regions: ImageRegions) -> list[tuple[int, int]]:
-    """Return tokens of an image without a label: its predicted classes replace the label."""
+    """Return tokens of an image without a label, from its predicted classes: first those of rare ones.
+
+    In a prediction small classes are easier to find than thin ones, because its borders are uneven.
+    """
     predicted = regions.classes.ravel()[regions.pixel_ids()]
-    thin, large = classes_by_shape([predicted], len(regions.token_logits))
-    chosen = choose_tokens([candidates(regions, predicted)], thin, large)
+    _, large = classes_by_shape([predicted], len(regions.token_logits))
+    chosen = choose_tokens([candidates(regions, predicted)], large[::-1], large)
     return [(token.row, token.column) for token in chosen]
 
 

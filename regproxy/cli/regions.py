@@ -13,8 +13,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         description="Write classes.csv and four files for each image. NAME-borders.png: the image with the "
         "borders of its regions. NAME-regions.png: 16 bits a pixel, the id of the token that the pixel most "
         "probably belongs to; an id is token row * columns + column. NAME-heat.png: the probability of each "
-        "pixel to belong to some tokens. NAME-tokens.csv: id, place, class, entropy and share of the pixels of "
-        "every token.",
+        "pixel to belong to some tokens. NAME-tokens.csv: id, place, class, entropy and share of the pixels "
+        "of every token.",
     )
     add_image_arguments(command)
     command.add_argument(
@@ -23,7 +23,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         action="extend",
         default=[],
         metavar="ROW,COLUMN",
-        help="tokens of the heat picture, from 0,0 at the top left (default: some of thin, some of large "
+        help="tokens of the heat picture, from 0,0 at the top left (default: some of rare, some of large "
         "classes)",
     )
     command.add_argument("--device", help="cpu, cuda, cuda:1 ... (default: cuda if available)")

@@ -82,9 +82,9 @@ class ImageRegions:
 
     def cell(self, row: int, column: int, size: tuple[int, int] | None = None) -> tuple[float, ...]:
         """Return (top, left, bottom, right) of a token's cell in pixels; `size` as in `pixel_ids`."""
-        size = size or self.pixels.shape[:2]
+        rescaled = self.pixels.shape[:2]
         step_y, step_x = (
-            self.patch * own / rescaled for own, rescaled in zip(size, self.pixels.shape, strict=False)
+            self.patch * length / own for length, own in zip(size or rescaled, rescaled, strict=True)
         )
         return row * step_y, column * step_x, (row + 1) * step_y, (column + 1) * step_x
 

@@ -55,8 +55,7 @@ def classes_by_shape(labels: Iterable[np.ndarray], num_classes: int) -> tuple[li
         borders += np.bincount(label[valid & border_pixels(label)], minlength=num_classes)
     present = np.flatnonzero(areas)
     thinness, size = borders[present] / areas[present], areas[present]
-    orders = (present[np.argsort(-values, kind="stable")].tolist() for values in (thinness, size))
-    thin, large = orders
+    thin, large = (present[np.argsort(-values, kind="stable")].tolist() for values in (thinness, size))
     return thin, large
 
 
@@ -124,30 +123,36 @@ def choose_tokens(
 
     A class is shown by the token whose region has the most of it compared with the 3 x 3 tokens around: such
     a region follows a border. An inner token is the deepest one of its class. Of equal tokens the first is
-    taken, and classes without a token are skipped.
+    taken. Chosen tokens of an image are at least three tokens apart, so that their regions do not overlap.
+    Classes without such a token are skipped.
 
     Args:
         thin, large: orders of the classes, as from `classes_by_shape`.
     """
-    chosen: list[Token] = []
+    free, chosen = [image.shown.copy() for image in images], list[Token]()
     for order, values, count in (
         (thin, [image.shares - image.shares_around for image in images], num_thin),
         (large, [image.depths for image in images], num_inner),
     ):
-        best = (_best(images, values, class_id) for class_id in order)
-        found = [token for token in best if token and token not in chosen]
-        chosen += found[:count]
+        last = len(chosen) + count
+        for class_id in order:
+            allowed = [place & (image.classes == class_id) for place, image in zip(free, images, strict=True)]
+            token = _best(allowed, values, class_id) if len(chosen) < last else None
+            if token:
+                chosen.append(token)
+                rows, columns = (slice(max(at - 2, 0), at + 3) for at in (token.row, token.column))
+                free[token.image][rows, columns] = False
     return chosen
 
 
-def _best(images: Sequence[Candidates], values: Sequence[np.ndarray], class_id: int) -> Token | None:
-    """Return the token of a class with the largest value above 0 over all images; None if there is none."""
+def _best(allowed: Sequence[np.ndarray], values: Sequence[np.ndarray], class_id: int) -> Token | None:
+    """Return the allowed token with the largest value above 0 over all images; None if there is none."""
     best, token = 0.0, None
-    for number, (image, value) in enumerate(zip(images, values, strict=True)):
-        own = np.where(image.shown & (image.classes == class_id), value, -1.0)
+    for image, (mask, value) in enumerate(zip(allowed, values, strict=True)):
+        own = np.where(mask, value, 0.0)
         if own.max() > best:
             row, column = np.unravel_index(own.argmax(), own.shape)
-            best, token = own.max(), Token(number, int(row), int(column), class_id)
+            best, token = own.max(), Token(image, int(row), int(column), class_id)
     return token
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from regproxy.config.profile import Profile
 from regproxy.config.variant import DataConfig
 from regproxy.data.pairs import palette
+from regproxy.drawing.style import GAIN, INK, LINE_COLOURS, LOSS, plot
 from regproxy.figures.names import short_names
-from regproxy.figures.style import GAIN, INK, LINE_COLOURS, LOSS, plot
 from regproxy.report.aggregate import Score, Scores
 from regproxy.report.layout import Picture
 

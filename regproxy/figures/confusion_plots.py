@@ -7,9 +7,9 @@ import numpy as np
 
 from regproxy.config.profile import Profile
 from regproxy.config.variant import DataConfig
+from regproxy.drawing.style import INK, LINE_COLOURS, plot
 from regproxy.figures.image_choice import image_confusions, split_confusion
 from regproxy.figures.names import short_names
-from regproxy.figures.style import INK, LINE_COLOURS, plot
 from regproxy.report.aggregate import Scores
 from regproxy.report.layout import Picture
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from regproxy.config.profile import Profile, Table
+from regproxy.drawing.style import line_style, plot
 from regproxy.figures.names import row_texts
-from regproxy.figures.style import line_style, plot
 from regproxy.report.aggregate import Score, Scores
 from regproxy.report.layout import Picture
 from regproxy.runs.history import read_history

@@ -1,7 +1,6 @@
 """The images of the report's region explorer: what each network makes of one validation image."""
 
 import base64
-import dataclasses
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ import numpy as np
 from regproxy.config.profile import Profile
 from regproxy.config.variant import DataConfig
 from regproxy.data.pairs import palette
+from regproxy.figures.lines import families
 from regproxy.report.aggregate import Score, Scores
 from regproxy.report.layout import ExplorerImage, ExplorerNetwork, data_title, row_label
 
@@ -64,22 +64,18 @@ def explorer_images(
 
 
 def region_sizes(profile: Profile, scores: Scores, data: DataConfig) -> list[Score]:
-    """Return the scored baseline and the variants that differ from the main one only in the region size."""
+    """Return the baseline and the family of region sizes of the pictures' main variant, if they have runs."""
     if not profile.pictures:
         return []
-    found = {name: score for (name, dataset), score in scores.items() if dataset == data.name}
-    main = found.get(profile.pictures.main)
-
-    def is_shown(name: str, score: Score) -> bool:
-        if main is None or not score.trials or not score.trials[score.median_seed].run:
-            return False
-        if name in (profile.pictures.baseline, profile.pictures.main):
-            return True
-        model, region = main.variant.model, score.variant.model.region
-        same = model.region and region and dataclasses.replace(model, region=region) == score.variant.model
-        return bool(same) and score.variant.recipe == main.variant.recipe
-
-    return [score for name, score in found.items() if is_shown(name, score)]
+    main, baseline = profile.pictures.main, profile.pictures.baseline
+    members = [{score.variant.name for score in one.members} for one in families(profile, scores, data.name)]
+    names = next((family for family in members if main in family), {main}) | {baseline}
+    found = {
+        name: score
+        for (name, dataset), score in scores.items()
+        if dataset == data.name and name in names and score.trials and score.trials[score.median_seed].run
+    }
+    return list(found.values()) if main in found else []
 
 
 def explorer_image(

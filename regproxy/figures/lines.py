@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from regproxy.config.profile import Profile
 from regproxy.config.variant import Variant
-from regproxy.figures.style import line_style
+from regproxy.drawing.style import line_style
 from regproxy.report.aggregate import Score, Scores
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ import numpy as np
 from regproxy.config.profile import Profile
 from regproxy.config.variant import IGNORE_LABEL, DataConfig
 from regproxy.data.pairs import palette
+from regproxy.drawing.panels import WRONG, fit, paint_errors, paint_label
+from regproxy.drawing.picture_grid import LegendEntry, Pair, box_of, draw_grid
 from regproxy.figures.image_choice import Choice, choose_images, image_confusions, image_mious, label_miou
 from regproxy.figures.names import short_names
-from regproxy.figures.panels import WRONG, fit, paint_errors, paint_label
-from regproxy.figures.picture_grid import LegendEntry, Pair, box_of, draw_grid
 from regproxy.report.aggregate import Score, Scores
 from regproxy.report.layout import Picture
 

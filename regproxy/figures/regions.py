@@ -8,9 +8,9 @@ import numpy as np
 from regproxy.config.profile import Profile
 from regproxy.config.variant import DataConfig
 from regproxy.data.pairs import palette
-from regproxy.figures.picture_grid import Pair, draw_grid
+from regproxy.drawing.picture_grid import Pair, draw_grid
+from regproxy.drawing.regions import TokenPanel, border_lines, draw_tokens, enlarged, mean_colours
 from regproxy.figures.image_choice import spread
-from regproxy.figures.region_drawing import TokenPanel, border_lines, draw_tokens, enlarged, mean_colours
 from regproxy.report.aggregate import Score, Scores
 from regproxy.report.layout import Picture, row_label
 
@@ -73,8 +73,8 @@ def region_figures(
     _draw_map(regions[shown], data, paths[1])
     captions = (
         f"Learned regions of single tokens of validation images ({network}): {', '.join(names)}. White: the "
-        "cell of the token. Colour: probability of each pixel to belong to its region, from 0 to 1. Below it: "
-        "the share of the token's class, by the label, in its region and in the 3×3 cells around it.",
+        "cell of the token. Colour: probability of each pixel to belong to its region, from 0 to 1. Below "
+        "it: the share of the token's class, by the label, in its region and in the 3×3 cells around it.",
         f"All learned regions of validation image {indices[shown]} ({network}). Each pixel is given to the "
         "token that it most probably belongs to.",
     )
@@ -117,7 +117,9 @@ def _draw_map(regions: Any, data: DataConfig, path: Path) -> None:
     ids = regions.pixel_ids(pixels.shape[:2])
     classes = regions.classes.ravel()[ids]
     pairs = [
-        Pair("Image, and the borders of its regions", pixels, border_lines(pixels, ids, factor * regions.patch)),
+        Pair(
+            "Image, and the borders of its regions", pixels, border_lines(pixels, ids, factor * regions.patch)
+        ),
         Pair("Mean colour and class of each region", mean_colours(pixels, ids), colours[classes]),
     ]
     draw_grid(pairs, [(data.classes[k], colours[k]) for k in np.unique(classes)], path)

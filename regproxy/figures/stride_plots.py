@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from regproxy.config.profile import Profile
+from regproxy.drawing.point_labels import label_points
+from regproxy.drawing.style import plot
 from regproxy.figures.lines import Family, Line, draw_panels, explanation, families, figure_size, token_side
 from regproxy.figures.names import region_text
-from regproxy.figures.point_labels import label_points
-from regproxy.figures.style import plot
 from regproxy.report.aggregate import Complexity, Score, Scores
 from regproxy.report.layout import Picture
 

@@ -12,14 +12,15 @@ from typing import Any
 import cv2
 import numpy as np
 
-from regproxy.figures.drawing import FIGURE, INK, PNG
+from regproxy.drawing.style import INK, write_png
 
-COLOUR_MAP = "inferno"  # from black, perceptually uniform, and safe for colour-blind readers
+_FIGURE = {"dpi": 150, "facecolor": "white"}
+_COLOURS = 255  # of a picture with many tokens; a third of the size in full colour
+_COLOUR_MAP = "inferno"  # from black, perceptually uniform, and safe for colour-blind readers
 _BORDER = (255, 225, 0)
-_BORDER_EDGE = 0.4  # brightness of the pixels beside a line, so that it is visible on bright ground too
-_DIMMED = 0.5  # brightness of the image below a heat map
+_BORDER_EDGE = 0.6  # brightness of the pixels beside a line, so that it is visible on bright ground too
+_DIMMED = 0.55  # brightness of the image below a heat map
 _PANEL_INCHES, _GAP_INCHES = 1.52, 0.1
-_DPI = 150
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def heat_colours(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
     import matplotlib
 
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None] / 255
-    colours = matplotlib.colormaps[COLOUR_MAP](heat)[..., :3]
+    colours = matplotlib.colormaps[_COLOUR_MAP](heat)[..., :3]
     mixed = colours + (1 - heat[..., None]) * _DIMMED * grey
     return np.rint(255 * mixed.clip(0, 1)).astype(np.uint8)
 
@@ -84,12 +85,13 @@ def draw_tokens(panels: Sequence[TokenPanel], path: Path) -> None:
     Args:
         panels: one or more, all of one size.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
 
     side, top, bottom, bar = _PANEL_INCHES, 0.32, 0.3, 0.75
     width, height = len(panels) * (side + _GAP_INCHES) + bar, top + 2 * side + _GAP_INCHES + bottom
-    figure = Figure(figsize=(width, height), **FIGURE)
+    figure = Figure(figsize=(width, height), **_FIGURE)
     for index, panel in enumerate(panels):
         left = _GAP_INCHES + index * (side + _GAP_INCHES)
         for pixels, below in (
@@ -106,9 +108,11 @@ def draw_tokens(panels: Sequence[TokenPanel], path: Path) -> None:
             0.5, -0.04, panel.note, fontsize=7.5, color=INK, transform=axes.transAxes, ha="center", va="top"
         )
     axes = figure.add_axes(((width - bar + 0.1) / width, bottom / height, 0.12 / width, side / height))
-    figure.colorbar(ScalarMappable(cmap=COLOUR_MAP), cax=axes, ticks=(0, 0.5, 1))
+    figure.colorbar(ScalarMappable(cmap=_COLOUR_MAP), cax=axes, ticks=(0, 0.5, 1))
     axes.tick_params(labelsize=8, colors=INK)
-    figure.savefig(path, **PNG)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    write_png(np.asarray(canvas.buffer_rgba())[..., :3], path, _COLOURS)
 
 
 def draw_heat(
@@ -126,7 +130,7 @@ def draw_heat(
     from matplotlib.figure import Figure
 
     height, width = pixels.shape[:2]
-    figure = Figure(figsize=(width / _DPI, height / _DPI), **FIGURE)
+    figure = Figure(figsize=(width / _FIGURE["dpi"], height / _FIGURE["dpi"]), **_FIGURE)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.imshow(heat_colours(pixels, heat), interpolation="nearest", aspect="auto")
     axes.set_axis_off()
@@ -144,7 +148,7 @@ def draw_heat(
             va="bottom" if is_low else "top",
             path_effects=_halo(2.0),
         )
-    figure.savefig(path, **PNG)
+    figure.savefig(path, format="png", metadata={"Software": None})  # no version: equal files
 
 
 def _outline(axes: Any, cell: tuple[float, ...]) -> None:

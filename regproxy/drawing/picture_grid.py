@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from regproxy.figures.style import INK, write_png
+from regproxy.drawing.style import INK, write_png
 
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from regproxy.figures.style import INK
+from regproxy.drawing.style import INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,6 +14,7 @@ from regproxy.config.profile import Profile
 from regproxy.config.profile_file import load_profile
 from regproxy.figures import predictions
 from regproxy.figures.explorer import explorer_images
+from regproxy.figures.regions import region_figures
 from regproxy.report.aggregate import Scores, collect, read_complexity
 from regproxy.report.document import Figures, write_report
 from regproxy.report.terminal import print_report
@@ -45,13 +46,14 @@ def report(profile_name: str) -> int:
 def draw_figures(profile: Profile, scores: Scores, directory: Path) -> Figures:
     """Draw the pictures of every data set into a new folder."""
     directory.mkdir()
-    curves, pictures, explorer = [], [], []
+    curves, pictures, regions, explorer = [], [], [], []
     for data in profile.datasets:
-        curves += predictions.training_curves(scores, data, out=directory)
         prepared = Path("data/prepared") / profile.name / data.name
+        curves += predictions.training_curves(scores, data, out=directory)
+        regions += region_figures(profile, scores, data, data_dir=prepared, out=directory)
         pictures += predictions.predictions(profile, scores, data, data_dir=prepared, out=directory)
         explorer += explorer_images(profile, scores, data, data_dir=prepared)
-    return Figures(curves=curves, predictions=pictures, explorer=explorer)
+    return Figures(curves=curves, predictions=pictures, regions=regions, explorer=explorer)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,7 +11,7 @@ from regproxy.config.profile import Profile, Row
 from regproxy.config.profile_file import load_profile
 from regproxy.eval.image_confusions import SparseMatrix, pack
 from regproxy.report.aggregate import Score, collect
-from regproxy.report.csv_file import csv_text
+from regproxy.report.data_files import csv_text
 from regproxy.report.layout import TextTable
 
 VARIANTS = {(variant.name, variant.data.name): variant for variant in load_profile("smoke").variants}

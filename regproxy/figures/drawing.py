@@ -8,11 +8,11 @@ import numpy as np
 
 from regproxy.config.variant import IGNORE_LABEL
 
-_FIGURE = {"dpi": 150, "facecolor": "white"}
-_PNG = {"format": "png", "metadata": {"Software": None}}  # no version: equal figures give equal files
+FIGURE = {"dpi": 150, "facecolor": "white"}
+PNG = {"format": "png", "metadata": {"Software": None}}  # no version: equal figures give equal files
 _WIDE = 1.5  # panels with a larger width / height are drawn two per row
 _MAX_POINTS = 200  # longer curves are averaged to this many points
-_INK, _FAINT = "#222222", "#d9d9d9"
+INK, _FAINT = "#222222", "#d9d9d9"
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def draw_panels(panels: Sequence[Panel], legend: Sequence[tuple[str, np.ndarray 
     panel_height = panel_width * height / width
     legend_rows = -(-len(legend) // max(round(columns * panel_width / 1.6), 1))
     total_height = rows * (panel_height + 0.34) + 0.12 + 0.2 * legend_rows
-    figure = Figure(figsize=(columns * panel_width, total_height), **_FIGURE)
+    figure = Figure(figsize=(columns * panel_width, total_height), **FIGURE)
     height_share = panel_height / total_height
     title_size = min(11.0, 110 * panel_width / max(len(panel.title) for panel in panels))
     for index, panel in enumerate(panels):
@@ -68,18 +68,18 @@ def draw_panels(panels: Sequence[Panel], legend: Sequence[tuple[str, np.ndarray 
         bottom = 1 - (row * (panel_height + 0.34) + 0.3) / total_height - height_share
         axes = figure.add_axes(((column + 0.012) / columns, bottom, 0.976 / columns, height_share))
         axes.imshow(panel.pixels, interpolation="nearest" if width < 600 else "auto")
-        axes.set_title(panel.title, fontsize=title_size, color=_INK, pad=4)
+        axes.set_title(panel.title, fontsize=title_size, color=INK, pad=4)
         axes.set_axis_off()
     if legend:
         void = {"facecolor": "#2d2d2d", "hatch": "//////", "edgecolor": "#6e6e6e", "linewidth": 0.0}
         patches = [
-            Patch(**void) if colour is None else Patch(facecolor=colour / 255, edgecolor=_INK, linewidth=0.4)
+            Patch(**void) if colour is None else Patch(facecolor=colour / 255, edgecolor=INK, linewidth=0.4)
             for _, colour in legend
         ]
         style = {"fontsize": 9, "frameon": False, "handlelength": 1.2, "borderaxespad": 0.2, "borderpad": 0.2}
         names = [name for name, _ in legend]
         figure.legend(patches, names, loc="lower center", ncols=-(-len(legend) // legend_rows), **style)
-    figure.savefig(path, **_PNG)
+    figure.savefig(path, **PNG)
 
 
 def draw_curves(title: str, loss: Sequence[Curve], miou: Sequence[Curve], path: Path) -> None:
@@ -89,8 +89,8 @@ def draw_curves(title: str, loss: Sequence[Curve], miou: Sequence[Curve], path: 
     shown = [(name, curves) for name, curves in (("loss", loss), ("val mIoU, %", miou)) if curves]
     longest, count = max(len(curve.label) for curve in (*loss, *miou)), max(len(loss), len(miou))
     size = (4.6 * len(shown) + 0.5 + 0.085 * longest, max(3.4, 0.5 + 0.2 * count))
-    figure = Figure(figsize=size, layout="constrained", **_FIGURE)
-    figure.suptitle(title, fontsize=12, color=_INK)
+    figure = Figure(figsize=size, layout="constrained", **FIGURE)
+    figure.suptitle(title, fontsize=12, color=INK)
     for position, (name, curves) in enumerate(shown, start=1):
         axes = figure.add_subplot(1, len(shown), position)
         for index, curve in enumerate(curves):
@@ -99,13 +99,13 @@ def draw_curves(title: str, loss: Sequence[Curve], miou: Sequence[Curve], path: 
                 axes.plot(*_thinned(other), linewidth=0.8, alpha=0.3, **style)
             style |= {"linewidth": 1.8, "markersize": 3.5, "marker": "o" if len(curve.points) < 12 else None}
             axes.plot(*_thinned(curve.points), label=curve.label, **style)
-        axes.set_xlabel("step", color=_INK)
-        axes.set_ylabel(name, color=_INK)
+        axes.set_xlabel("step", color=INK)
+        axes.set_ylabel(name, color=INK)
         axes.grid(color=_FAINT, linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
         axes.margins(x=0.02)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right center", fontsize=9, frameon=False)
-    figure.savefig(path, **_PNG)
+    figure.savefig(path, **PNG)
 
 
 def _thinned(points: Sequence[tuple[int, float]]) -> np.ndarray:

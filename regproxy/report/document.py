@@ -1,5 +1,6 @@
-"""The whole report: its sections in their order, and the four files that hold it."""
+"""The whole report: its sections in their order, and the files that hold it."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from regproxy.config.profile import Profile
 from regproxy.report.aggregate import Complexity, Scores
 from regproxy.report.classes import class_section
-from regproxy.report.csv_file import csv_text
+from regproxy.report.data_files import classes_csv, csv_text, curves_csv, metrics
 from regproxy.report.findings import boundary_iou, region_entropy, trends
 from regproxy.report.how_it_ran import how_it_ran, how_to_repeat
 from regproxy.report.latex import latex
@@ -83,7 +84,7 @@ def write_report(
     *,
     figures: Figures | None = None,
 ) -> Document:
-    """Write `tables.md`, `tables.csv`, `tables.tex` and `report.html`; return the report.
+    """Write the report as HTML, Markdown and LaTeX, and its numbers as CSV and JSON; return the report.
 
     Args:
         profile, scores, complexity, figures: see `compose`.
@@ -94,6 +95,9 @@ def write_report(
         "tables.md": markdown(document),
         "tables.csv": csv_text(profile, scores, complexity),
         "tables.tex": latex(document),
+        "metrics.json": json.dumps(metrics(scores), indent=1) + "\n",
+        "curves.csv": curves_csv(scores),
+        "classes.csv": classes_csv(scores),
         "report.html": page(document, directory),
     }
     for name, text in files.items():

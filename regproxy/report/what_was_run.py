@@ -6,7 +6,7 @@ from typing import Any
 
 from regproxy.config.profile import Profile
 from regproxy.report.aggregate import ScoredTrial, Scores
-from regproxy.report.layout import NO_VALUE, Column, Section, TextTable
+from regproxy.report.layout import NO_VALUE, Column, Section, TextTable, data_title
 
 _PAPER_SEEDS = 3
 _COMPLEXITY = (
@@ -37,7 +37,7 @@ def runs_table(profile: Profile, scores: Scores) -> TextTable:
     trials = {data.name: _trials(scores, data.name) for data in profile.datasets}
     wanted = Counter(variant.data.name for variant, _ in profile.trials())
     columns = {
-        "data set": list(trials),
+        "data set": [data_title(profile, data) for data in profile.datasets],
         "scored runs": [f"{len(scored)} of {wanted[name]}" for name, scored in trials.items()],
     }
     for name in ("steps", "batch size", "workers", "images evaluated", "data manifest", "commit"):

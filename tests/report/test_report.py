@@ -19,7 +19,7 @@ def test_report_describes_the_runs(profile: Profile, tmp_path: Path) -> None:
     table = runs_table(profile, gather(profile, tmp_path))
     ade20k, cityscapes = texts(table)
     assert dict(zip(table.headers, ade20k, strict=True)) == {
-        "data set": "ade20k",
+        "data set": "ADE20K layout",
         "scored runs": "2 of 6",
         "steps": "8",
         "batch size": "4",

@@ -11,7 +11,7 @@ from report_records import COSTS, ROWS, gather, rows, texts, write_seeds
 from rich.console import Console
 
 from regproxy.config.profile import Profile, Row, Trend
-from regproxy.report.csv_file import CSV_COLUMNS
+from regproxy.report.data_files import CSV_COLUMNS, classes_csv, curves_csv, metrics
 from regproxy.report.document import Figures, compose, write_report
 from regproxy.report.latex import escape, latex
 from regproxy.report.layout import Picture, row_label
@@ -80,7 +80,7 @@ def test_latex_is_balanced_and_escaped(profile: Profile, tmp_path: Path) -> None
     assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 3  # table, trends, how it ran
     assert text.count(r"\midrule") == 4
     assert r"\caption{Strides \& more}" in text and r"\label{tab:p-t1}" in text
-    assert "% data set: ade20k; scored runs: 2 of 6; steps: 8;" in text
+    assert "% data set: ADE20K layout; scored runs: 2 of 6; steps: 8;" in text
     assert text.count("{") == text.count("}")
     for body, columns in zip(re.findall(r"\\toprule(.*?)\\bottomrule", text, re.S), (11, 3, 8), strict=True):
         lines = [line for line in body.splitlines() if line.endswith(r"\\")]
@@ -145,6 +145,9 @@ def test_files_are_complete(profile: Profile, tmp_path: Path) -> None:
     out.mkdir()
     document = write_report(profile, gather(profile, tmp_path), COSTS, out)
     assert sorted(path.name for path in out.iterdir()) == [
+        "classes.csv",
+        "curves.csv",
+        "metrics.json",
         "report.html",
         "tables.csv",
         "tables.md",
@@ -153,6 +156,22 @@ def test_files_are_complete(profile: Profile, tmp_path: Path) -> None:
     assert (out / "tables.md").read_text(encoding="utf-8") == markdown(document)
     assert (out / "tables.tex").read_text(encoding="utf-8") == latex(document)
     assert (out / "report.html").read_text(encoding="utf-8") == page(document, out)
+
+
+def test_numbers_for_dvc(profile: Profile, tmp_path: Path) -> None:
+    classes = profile.variants[0].data.classes
+    iou = {"iou_per_class": [0.25, *[None] * (len(classes) - 1)], "classes": list(classes)}
+    write_seeds(tmp_path, "ade20k", "linear", (0.41, 0.38, 0.40), boundary_iou=0.3, **iou)
+    write_seeds(tmp_path, "ade20k", "region-4x4", (0.41, 0.38))
+    scores = gather(profile, tmp_path)
+    assert metrics(scores) == {"ade20k.linear.miou": 40.0, "ade20k.linear.boundary_iou": 30.0}
+    curve = curves_csv(scores).splitlines()
+    assert curve[0] == "dataset,variant,step,loss,val_miou"
+    assert curve[1] == "ade20k,linear,2,1.0," and curve[4] == "ade20k,linear,8,0.2,40.0"
+    assert classes_csv(scores).splitlines()[1:3] == [
+        f"ade20k,linear,{classes[0]},25.0",
+        f"ade20k,linear,{classes[1]},",
+    ]
 
 
 def test_terminal_prints_texts_literally(profile: Profile, tmp_path: Path) -> None:

@@ -1,12 +1,18 @@
-"""Render the tables as CSV for programs: one line per row and data set, empty fields for missing values."""
+"""The report's numbers for programs: the tables as CSV, and the files that DVC shows and compares.
+
+A field of a CSV file is empty where there is no value.
+"""
 
 import csv
 import io
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from regproxy.config.profile import Profile, Row, Table
-from regproxy.report.aggregate import Complexity, Score, Scores
+from regproxy.report.aggregate import Complexity, Metric, Score, Scores
+from regproxy.report.classes import class_medians
 from regproxy.report.layout import label_text
+from regproxy.runs.history import read_history
 
 CSV_COLUMNS = (
     *("table", "row", "variant", "dataset", "metric", "seeds_found", "seeds_wanted"),
@@ -24,15 +30,55 @@ def csv_text(profile: Profile, scores: Scores, complexity: Complexity) -> str:
     paper's own text. A row has no line for a data set that its variant does not run on, unless the paper has
     a value for it.
     """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
-    writer.writeheader()
+    lines = []
     for table in profile.tables:
         for row in table.rows:
             for data in profile.datasets:
                 score = scores.get((row.variant, data.name))
                 if score or row.needs or data.name in row.published:
-                    writer.writerow(_fields(table, row, data.name, score, complexity))
+                    lines.append(_fields(table, row, data.name, score, complexity))
+    return _csv(CSV_COLUMNS, lines)
+
+
+def metrics(scores: Scores) -> dict[str, float]:
+    """Return the medians in percent by `<data set>.<variant>.<metric>`; only of variants with all seeds."""
+    names: tuple[Metric, ...] = ("miou", "boundary_iou")
+    return {
+        f"{dataset}.{variant}.{name}": round(median, 4)
+        for (variant, dataset), score in scores.items()
+        for name in names
+        if (median := score.median(name)) is not None
+    }
+
+
+def curves_csv(scores: Scores) -> str:
+    """Return loss and validation mIoU (percent) of each variant's median seed against the step, as CSV."""
+    lines = []
+    for (variant, dataset), score in scores.items():
+        if not score.trials:
+            continue
+        for entry in read_history(score.trials[score.median_seed].run_dir / "metrics.jsonl"):
+            miou = round(100 * entry["val_miou"], 4) if "val_miou" in entry else None
+            values = {"step": entry["step"], "loss": entry.get("loss"), "val_miou": miou}
+            lines.append({"dataset": dataset, "variant": variant, **values})
+    return _csv(("dataset", "variant", "step", "loss", "val_miou"), lines)
+
+
+def classes_csv(scores: Scores) -> str:
+    """Return the IoU of each class, median over the scored seeds in percent, for every variant, as CSV."""
+    lines = [
+        {"dataset": dataset, "variant": variant, "class": name, "iou": iou and round(iou, 4)}
+        for (variant, dataset), score in scores.items()
+        for name, iou in zip(score.variant.data.classes, class_medians(score), strict=False)
+    ]
+    return _csv(("dataset", "variant", "class", "iou"), lines)
+
+
+def _csv(columns: Sequence[str], lines: Iterable[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
     return text.getvalue()
 
 

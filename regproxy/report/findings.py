@@ -10,7 +10,7 @@ from regproxy.config.profile import Profile
 from regproxy.eval.bootstrap import NUM_RESAMPLES, difference_interval, resampled_mious
 from regproxy.report.aggregate import Metric, Score, Scores
 from regproxy.report.layout import NO_VALUE, Column, Section, TextTable, data_title, row_label, signed
-from regproxy.report.tables import score_text
+from regproxy.report.tables import score_text, seed_details
 
 YES, NO, UNCERTAIN = "yes", "no", "cannot tell"
 _METHOD = (
@@ -55,6 +55,7 @@ def trends(profile: Profile, scores: Scores) -> Section | None:
     """
     if not profile.trends:
         return None
+    titles = {data.name: data_title(profile, data) for data in profile.datasets}
     answers: dict[str, list[str]] = {data.name: [] for data in profile.datasets}
     found: dict[str, list[str]] = {YES: [], NO: [], UNCERTAIN: []}
     resamples: dict[tuple[str, str], _Resamples | None] = {}
@@ -72,15 +73,14 @@ def trends(profile: Profile, scores: Scores) -> Section | None:
             interval = _interval(*(resamples[key] for key in pair))
             verdict, text = _verdict(medians, interval)
             texts.append(text)
-            found[verdict].append(f"{trend.claim}, on {dataset}")
+            found[verdict].append(f"{titles[dataset]}: {trend.claim}")
             complete = complete and interval is not None
     claims = Column("claim", [trend.claim for trend in profile.trends])
-    titles = [data_title(profile, data) for data in profile.datasets]
     return Section(
         name="trends",
         title="Trends of the paper",
         sentences=_summary(found, complete, len(profile.seeds)),
-        table=TextTable(columns=(claims, *map(Column, titles, answers.values()))),
+        table=TextTable(columns=(claims, *map(Column, titles.values(), answers.values()))),
     )
 
 
@@ -107,7 +107,8 @@ def _metric_section(
     for data in profile.datasets:
         found = [scores.get((name, data.name)) for name in measured]
         texts = [score_text(score, metric, decimals) for score in found]
-        columns.append(Column(data_title(profile, data), texts))
+        details = [seed_details(score, metric, decimals) for score in found]
+        columns.append(Column(data_title(profile, data), texts, details=details))
     table = TextTable(columns=tuple(columns), labels=2)
     return Section(name=metric.replace("_", "-"), title=title, sentences=(sentence,), table=table)
 

@@ -106,9 +106,9 @@ def score_text(score: Score | None, metric: Metric, decimals: int = 2) -> str:
     return median if len(score.seeds) == 1 else f"{median} ({low}–{high})"
 
 
-def seed_details(score: Score | None, metric: Metric) -> str:
+def seed_details(score: Score | None, metric: Metric, decimals: int = 2) -> str:
     """Return one line per scored seed with its metric; an empty text for a single seed or no score."""
     if score is None or len(score.seeds) == 1:
         return ""
     values = {seed: trial.metrics[metric] for seed, trial in score.trials.items() if metric in trial.metrics}
-    return "\n".join(f"seed {seed}: {value:.2f}" for seed, value in values.items())
+    return "\n".join(f"seed {seed}: {value:.{decimals}f}" for seed, value in values.items())

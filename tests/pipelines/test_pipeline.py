@@ -117,6 +117,7 @@ def check_results(project: Path) -> None:
         assert len(result["iou_per_class"]) == len(result["classes"]) == 8
         assert result["num_images"] == 4
         assert 0 <= result["multi_scale"]["miou"] <= 1
+        assert 0 <= result["boundary_iou"] <= 1 and len(result["boundary_iou_per_class"]) == 8
         regproxy = result["variant"] == "region-4x4"
         assert (result["region_entropy"] is not None) == regproxy
         assert not regproxy or 0 < result["region_entropy"] < 2.08  # the logarithm of its eight classes
@@ -125,7 +126,7 @@ def check_results(project: Path) -> None:
 def check_report(project: Path) -> None:
     report = project / "reports/smoke"
     text = (report / "tables.md").read_text()
-    assert "RegProxy 4x4" in text and "Region entropy" in text
+    assert "RegProxy 4x4" in text and "Boundary IoU" in text and "Region entropy" in text
     assert "\\toprule" in (report / "tables.tex").read_text()
     with (report / "tables.csv").open() as file:
         rows = list(csv.DictReader(file))

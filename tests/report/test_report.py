@@ -88,6 +88,7 @@ def test_region_entropy_of_variants_that_have_one(profile: Profile, tmp_path: Pa
     write(tmp_path, "cityscapes/region-4x4/0", 0.4, region_entropy=0.3)
     section = region_entropy(profile, gather(profile, tmp_path))
     assert texts(section.table) == [["region-4x4", "RegProxy 4×4", "0.200 (0.100–0.300)", "1 of 3"]]
+    assert section.table.columns[2].details == ["seed 0: 0.300\nseed 1: 0.100\nseed 2: 0.200"]
     lines = rows(profile, gather(profile, tmp_path))
     assert [line["region_entropy"] for line in lines] == ["", "", "0.2", ""]
 

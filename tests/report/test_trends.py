@@ -51,7 +51,7 @@ def test_verdicts_with_difference_and_interval(profile: Profile, tmp_path: Path)
     summary, method = found(profile, tmp_path).sentences
     assert summary == (
         "Do the paper's trends appear? Comparisons: 1 yes, 1 no, 0 cannot tell, 2 in all. Against the paper: "
-        "4×4 above linear, on cityscapes."
+        "Cityscapes layout: 4×4 above linear."
     )
     assert "2,000 resamples" in method and "3 seeds" in method and "one of 4 comparisons" in method
 

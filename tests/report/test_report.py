@@ -151,8 +151,9 @@ def test_stage_replaces_the_whole_report_or_nothing(
     shown = capsys.readouterr().out
     assert "reports/p/report.html" in shown and "40.00 (38.00–41.00)" in shown
     report = tmp_path / "reports/p"
-    assert "](figures/curves-ade20k.png)" in (report / "tables.md").read_text()
-    assert [path.name for path in (report / "figures").iterdir()] == ["curves-ade20k.png"]
+    assert "](figures/curves-t1-ade20k.png)" in (report / "tables.md").read_text()
+    files = sorted(path.name for path in (report / "figures").iterdir())
+    assert files == ["curves-t1-ade20k.png", "curves-t1-ade20k.svg"]
     before = (report / "tables.md").read_text()
     assert "| ViT | - | 5.71 | 3.82 | 10.46 |" in before
 

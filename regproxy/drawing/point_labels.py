@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _SIZE = 8.5  # of the words, in points, like all lengths below
-_CHARACTER, _LINE = 0.62 * _SIZE, 1.15 * _SIZE  # mean width of a character, height of a line
+_CHARACTER, _LINE = 0.72 * _SIZE, 1.15 * _SIZE  # width of a wide character, height of a line
 _MARKER = 7.0  # side of the square that a point needs
 _STEP = 3.0  # distance of the places of a line that a word must not cover
 _RADII = (2.0, 9.0, 18.0, 28.0)  # distance of a word from its point; beyond the first, a thin line joins them

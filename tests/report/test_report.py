@@ -158,8 +158,9 @@ def test_stage_replaces_the_whole_report_or_nothing(
     shown = capsys.readouterr().out
     assert "reports/p/report.html" in shown and "40.00 (38.00–41.00)" in shown
     report = tmp_path / "reports/p"
-    drawn = sorted(f"figures/{path.name}" for path in (report / "figures").glob("*.png"))
-    assert drawn and all(f"]({path})" in (report / "tables.md").read_text() for path in drawn)
+    assert "](figures/curves-t1-ade20k.png)" in (report / "tables.md").read_text()
+    files = sorted(path.name for path in (report / "figures").iterdir())
+    assert files == ["curves-t1-ade20k.png", "curves-t1-ade20k.svg"]
     before = (report / "tables.md").read_text()
     assert "| ViT | - | 5.71 | 3.82 | 10.46 |" in before
 

@@ -14,7 +14,7 @@ from regproxy.data.pairs import palette
 from regproxy.drawing.style import GAIN, INK, LINE_COLOURS, LOSS, plot
 from regproxy.figures.names import short_names
 from regproxy.report.aggregate import Score, Scores
-from regproxy.report.layout import Picture
+from regproxy.report.layout import Picture, data_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,8 +54,9 @@ def draw_classes(profile: Profile, scores: Scores, data: DataConfig, out: Path) 
     names = list(short_names([score.variant for score in pair]).values())
     path = out / f"classes-{data.name}.png"
     _draw(shown, names, data, path)
-    which = f"The {len(shown)} of {len(found)} classes of {data.name} with the largest differences"
-    which = which if len(shown) < len(found) else f"The classes of {data.name}"
+    title = data_title(profile, data)
+    which = f"The {len(shown)} of {len(found)} classes of {title} with the largest differences"
+    which = which if len(shown) < len(found) else f"The classes of {title}"
     bars = " with the seeds' range as a thin bar" if max(len(score.trials) for score in pair) > 1 else ""
     caption = (
         f"{which}, the best of {names[1]} on top. Left: IoU, the median over the seeds{bars}. "

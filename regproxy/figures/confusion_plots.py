@@ -8,10 +8,10 @@ import numpy as np
 from regproxy.config.profile import Profile
 from regproxy.config.variant import DataConfig
 from regproxy.drawing.style import INK, LINE_COLOURS, plot
-from regproxy.figures.image_choice import image_confusions, split_confusion
+from regproxy.figures.image_choice import split_confusion
 from regproxy.figures.names import short_names
 from regproxy.report.aggregate import Scores
-from regproxy.report.layout import Picture
+from regproxy.report.layout import Picture, data_title
 
 _MAX_CLASSES = 20
 _DARK = 0.55  # a cell with a larger share has a white number
@@ -24,7 +24,7 @@ def draw_confusions(profile: Profile, scores: Scores, data: DataConfig, out: Pat
     The file is `confusions-<data set>.png` in the existing folder `out`.
     """
     score = scores.get((profile.pictures.main, data.name)) if profile.pictures else None
-    confusions = image_confusions(score) if score else None
+    confusions = score.trials[score.median_seed].image_confusions() if score and score.trials else None
     if confusions is None:
         return []
     path = out / f"confusions-{data.name}.png"
@@ -36,9 +36,10 @@ def draw_confusions(profile: Profile, scores: Scores, data: DataConfig, out: Pat
         "predictions that are not shown."
     )
     name = short_names([score.variant])[score.variant.name]
+    where = f"{data_title(profile, data)}, seed {score.median_seed} (median score)"
     caption = (
-        f"Confusions of {name} on {data.name}, seed {score.median_seed} (median score): the percentage of "
-        f"each label's pixels that got each prediction. Shares below 1% have no number."
+        f"Confusions of {name} on {where}: the percentage of each label's pixels that got each prediction. "
+        f"Shares below 1% have no number."
         f"{rest * (shown < labelled)}"
     )
     return [Picture(f"{out.name}/{path.name}", caption)]

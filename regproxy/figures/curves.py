@@ -12,7 +12,7 @@ from regproxy.config.profile import Profile, Table
 from regproxy.drawing.style import line_style, plot
 from regproxy.figures.names import row_texts
 from regproxy.report.aggregate import Score, Scores
-from regproxy.report.layout import Picture
+from regproxy.report.layout import Picture, data_title
 from regproxy.runs.history import read_history
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def draw_curves(profile: Profile, scores: Scores, out: Path) -> list[Picture]:
             if curves:
                 path = out / f"curves-{table.name}-{data.name}.png"
                 _draw(curves, path)
-                caption = f"{table.title}, training on {data.name}. {_explanation(curves)}"
+                caption = f"{table.title}, training on {data_title(profile, data)}. {_explanation(curves)}"
                 pictures.append(Picture(f"{out.name}/{path.name}", caption))
     return pictures
 

@@ -12,8 +12,9 @@ from regproxy.config.profile import Profile
 from regproxy.config.variant import DataConfig
 from regproxy.data.pairs import palette
 from regproxy.figures.lines import families
+from regproxy.figures.names import short_names
 from regproxy.report.aggregate import Score, Scores
-from regproxy.report.layout import ExplorerImage, ExplorerNetwork, data_title, row_label
+from regproxy.report.layout import ExplorerImage, ExplorerNetwork, data_title
 
 if TYPE_CHECKING:
     from regproxy.eval.image_regions import ImageRegions
@@ -48,11 +49,11 @@ def explorer_images(
     shards = Shards(data_dir, "val")
     index = len(shards) // 2
     image, _ = read_pair(shards, index)
-    regions = {}
+    names, regions = short_names([score.variant for score in shown]), {}
     for score in shown:
         model = load_model(score.trials[score.median_seed].run_dir, default_device())
         recipe = score.variant.recipe
-        regions[row_label(profile, score.variant.name)] = image_regions(
+        regions[names[score.variant.name]] = image_regions(
             model,
             image,
             evaluation=score.variant.evaluation,
@@ -60,7 +61,7 @@ def explorer_images(
             std=recipe.image_std,
         )
     title = f"{data_title(profile, data)}, validation image {index}"
-    return [explorer_image(title, regions, data, selected=row_label(profile, profile.pictures.main))]
+    return [explorer_image(title, regions, data, selected=names[profile.pictures.main])]
 
 
 def region_sizes(profile: Profile, scores: Scores, data: DataConfig) -> list[Score]:

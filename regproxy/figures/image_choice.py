@@ -5,8 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from regproxy.eval.image_confusions import ImageConfusions, unpack
-from regproxy.report.aggregate import Score
+from regproxy.eval.image_confusions import ImageConfusions
 
 _EXTREMES = 3  # images of the largest gains, and as many of the largest losses
 _ORDINALS = ("", "second ", "third ")
@@ -53,21 +52,6 @@ def spread(length: int, count: int) -> list[int]:
     """Return `count` equally distant indices below `length`; all indices if there are fewer than `count`."""
     count = min(count, length)
     return [(2 * index + 1) * length // (2 * count) for index in range(count)]
-
-
-def image_confusions(score: Score) -> ImageConfusions | None:
-    """Return the confusion matrices of all images of a variant's median seed.
-
-    None if no seed is scored, or the record has none: it is older, or they were too many.
-
-    Raises:
-        DataError: the record is damaged.
-    """
-    if not score.trials:
-        return None
-    result = score.trials[score.median_seed].result
-    text = result.get("confusion_per_image")
-    return unpack(text, result["num_images"], score.variant.data.num_classes) if text else None
 
 
 def split_confusion(confusions: ImageConfusions) -> np.ndarray:

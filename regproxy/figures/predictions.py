@@ -12,10 +12,10 @@ from regproxy.config.variant import IGNORE_LABEL, DataConfig
 from regproxy.data.pairs import palette
 from regproxy.drawing.panels import WRONG, fit, paint_errors, paint_label
 from regproxy.drawing.picture_grid import LegendEntry, Pair, box_of, draw_grid
-from regproxy.figures.image_choice import Choice, choose_images, image_confusions, image_mious, label_miou
+from regproxy.figures.image_choice import Choice, choose_images, image_mious, label_miou
 from regproxy.figures.names import short_names
 from regproxy.report.aggregate import Score, Scores
-from regproxy.report.layout import Picture
+from regproxy.report.layout import Picture, data_title
 
 if TYPE_CHECKING:
     from torch import nn
@@ -78,7 +78,7 @@ def draw_predictions(
         path = out / f"prediction-{data.name}-{choice.index}.png"
         titled = {f"{names[name]}: mIoU {one.miou:.1f}": one.classes for name, one in predictions.items()}
         _draw(image, label, titled, data, path)
-        image_text = f"Validation image {choice.index} of {data.name} ({record.id})"
+        image_text = f"Validation image {choice.index} of {data_title(profile, data)} ({record.id})"
         caption = f"{image_text}, {_reason(profile, choice, names, predictions)} {explanation}"
         pictures.append(Picture(f"{out.name}/{path.name}", caption))
     return pictures
@@ -103,7 +103,7 @@ def _gains(profile: Profile, shown: Sequence[Score], num_images: int) -> np.ndar
     pair = [by_name.get(name) for name in (profile.pictures.baseline, profile.pictures.main)]
     if None in pair or pair[0] is pair[1]:
         return None
-    confusions = [image_confusions(score) for score in pair]
+    confusions = [score.trials[score.median_seed].image_confusions() for score in pair]
     if any(one is None or one.num_images != num_images for one in confusions):
         return None
     baseline, main = map(image_mious, confusions)

@@ -12,7 +12,7 @@ from regproxy.drawing.picture_grid import Pair, draw_grid
 from regproxy.drawing.regions import TokenPanel, border_lines, draw_tokens, enlarged, mean_colours
 from regproxy.figures.image_choice import spread
 from regproxy.report.aggregate import Score, Scores
-from regproxy.report.layout import Picture, row_label
+from regproxy.report.layout import Picture, data_title, row_label
 
 _NUM_IMAGES = 8  # from which the tokens are chosen
 _CROP_TOKENS = 5  # side of a crop
@@ -66,7 +66,9 @@ def region_figures(
         note = f"region: {share:.0%}\n3×3 cells: {around:.0%}"
         panels.append(_token_panel(regions[token.image], *place, f"{number} {name}", note))
         names.append(f"{number} {name} (image {indices[token.image]})")
-    network = f"{row_label(profile, score.variant.name)}, seed {score.median_seed}, on {data.name}"
+    network = (
+        f"{row_label(profile, score.variant.name)}, seed {score.median_seed}, on {data_title(profile, data)}"
+    )
     paths = [out / f"{name}-{data.name}.png" for name in ("regions", "region-map")]
     draw_tokens(panels, paths[0])
     shown = max(range(len(indices)), key=lambda number: sum(token.image == number for token in tokens))

@@ -8,7 +8,7 @@ from regproxy.drawing.style import plot
 from regproxy.figures.lines import Family, Line, draw_panels, explanation, families, figure_size, token_side
 from regproxy.figures.names import region_text
 from regproxy.report.aggregate import Complexity, Score, Scores
-from regproxy.report.layout import Picture
+from regproxy.report.layout import Picture, data_title
 
 
 def draw_strides(profile: Profile, scores: Scores, out: Path) -> list[Picture]:
@@ -18,7 +18,9 @@ def draw_strides(profile: Profile, scores: Scores, out: Path) -> list[Picture]:
     out. The file is `miou-stride.png` in the existing folder `out`. Return no picture if there are no two
     strides to compare.
     """
-    panels = {data.name: _stride_lines(profile, scores, data.name) for data in profile.datasets}
+    panels = {
+        data_title(profile, data): _stride_lines(profile, scores, data.name) for data in profile.datasets
+    }
     panels = {name: lines for name, lines in panels.items() if lines}
     if not panels:
         return []
@@ -51,11 +53,12 @@ def draw_costs(profile: Profile, scores: Scores, complexity: Complexity, out: Pa
     """
     panels: dict[str, list[Line]] = {}
     for data in profile.datasets:
+        title = data_title(profile, data)
         for index, family in enumerate(families(profile, scores, data.name)):
             line = _cost_line(family, index, complexity)
             alone = len(line.every_point) > 1
             if line.points:
-                panels.setdefault(f"{family.arch}, {data.name}" if alone else data.name, []).append(line)
+                panels.setdefault(f"{family.arch}, {title}" if alone else title, []).append(line)
     panels = {
         title: lines for title, lines in panels.items() if sum(len(line.every_point) for line in lines) > 1
     }

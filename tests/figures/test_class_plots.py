@@ -41,7 +41,7 @@ def test_scores_of_a_class_are_median_and_range_of_its_seeds(profile: Profile, t
     (picture,) = class_plots.draw_classes(profile, scores, profile.datasets[0], tmp_path)
     content = (tmp_path / "classes-ade20k.svg").read_text()
     assert ">sky</text>" in content and ">+20.0</text>" in content and ">−5.0</text>" in content
-    assert picture.caption.startswith("The classes of ade20k, the best of RegProxy 4×4 on top.")
+    assert picture.caption.startswith("The classes of ADE20K layout, the best of RegProxy 4×4 on top.")
 
 
 def test_of_150_classes_those_with_the_largest_differences_are_shown(
@@ -59,7 +59,7 @@ def test_of_150_classes_those_with_the_largest_differences_are_shown(
     content = (tmp_path / "a/classes-ade20k.svg").read_text()
     shown = {name for index, name in enumerate(ADE20K) if index % 5 == 0}
     assert all((f">{name}</text>" in content) == (name in shown) for name in ADE20K)
-    assert "The 30 of 150 classes of ade20k with the largest differences" in picture.caption
+    assert "The 30 of 150 classes of ADE20K layout with the largest differences" in picture.caption
     for suffix in (".png", ".svg"):
         files = (tmp_path / name / f"classes-ade20k{suffix}" for name in ("a", "b"))
         assert len({file.read_bytes() for file in files}) == 1
@@ -84,13 +84,13 @@ def test_confusions_are_shares_of_each_label(profile: Profile, tmp_path: Path) -
     trained = {"variant": profile.variants[-1].to_dict()}
     write(tmp_path, "ade20k/region-4x4/0", 0.4, run=trained)
     assert confusion_plots.draw_confusions(profile, gather(profile, tmp_path), data, tmp_path) == []
-    changes = {"confusion_per_image": text, "num_images": 2}
+    changes = {"confusion_per_image": text, "num_images": 2, "classes": list(data.classes)}
     write(tmp_path, "ade20k/region-4x4/0", 0.4, run=trained, **changes)
     (picture,) = confusion_plots.draw_confusions(profile, gather(profile, tmp_path), data, tmp_path)
     content = (tmp_path / "confusions-ade20k.svg").read_text()
     assert content.count(">75</text>") == 2 and content.count(">25</text>") == 2
     assert ">car</text>" not in content  # no pixel has this label
-    assert "RegProxy 4×4 on ade20k, seed 0" in picture.caption and "Shown are" not in picture.caption
+    assert "RegProxy 4×4 on ADE20K layout, seed 0" in picture.caption and "Shown are" not in picture.caption
     other = dataclasses.replace(profile, pictures=None)
     assert confusion_plots.draw_confusions(other, gather(profile, tmp_path), data, tmp_path) == []
 

@@ -27,7 +27,7 @@ def test_one_figure_for_each_table_and_data_set_with_only_its_variants(
     first, other = (tmp_path.joinpath(name).with_suffix(".svg").read_text() for name in names)
     assert ">RegProxy, 4×4<" in first and ">ViT<" in first
     assert ">RegProxy" not in other
-    assert "Output strides, training on ade20k. Bold: the seed with the median" in pictures[0].caption
+    assert "Output strides, training on ADE20K layout. Bold: the seed with the median" in pictures[0].caption
 
 
 def test_the_median_seed_is_first_and_a_run_without_history_is_left_out(

@@ -114,7 +114,7 @@ def test_pictures_of_trained_runs_say_which_image_and_which_seed(
     data = profile.datasets[0]
     (picture,) = predictions.draw_predictions(profile, gather(profile, tmp_path), data, **arguments)
     assert picture.path == f"{tmp_path.name}/prediction-ade20k-2.png"
-    assert picture.caption.startswith("Validation image 2 of ade20k (ADE_val_00000003), one of those")
+    assert picture.caption.startswith("Validation image 2 of ADE20K layout (ADE_val_00000003), one of those")
     assert "linear baseline 0, RegProxy 4×4 0." in picture.caption
     assert cv2.imread(str(tmp_path / "prediction-ade20k-2.png")).shape[1] > 400
 
@@ -132,12 +132,16 @@ def test_captions_name_the_images_of_the_largest_gain_and_loss(
     good, bad = np.diag([8] * 8), np.diag([4] * 8) + np.diag([4] * 7, 1) + np.diag([4], -7)
     for name, images in (("linear", (good, bad, good, good)), ("region-4x4", (bad, good, good, good))):
         text = pack([SparseMatrix.of(image) for image in images], 8)
-        write(tmp_path, f"ade20k/{name}/0", 0.4, run=None, confusion_per_image=text)
+        changes = {"confusion_per_image": text, "classes": list(profile.datasets[0].classes)}
+        write(tmp_path, f"ade20k/{name}/0", 0.4, run=None, **changes)
     data = profile.datasets[0]
     pictures = predictions.draw_predictions(
         profile, gather(profile, tmp_path), data, data_dir=shards, out=tmp_path
     )
     assert [Path(picture.path).stem[-1] for picture in pictures] == ["2", "1", "0"]
     gain, loss = pictures[1].caption, pictures[2].caption
-    assert "image 1 of ade20k (ADE_val_00000002), chosen for the largest gain of RegProxy 4×4 over" in gain
+    assert (
+        "image 1 of ADE20K layout (ADE_val_00000002), chosen for the largest gain of RegProxy 4×4 over"
+        in gain
+    )
     assert "chosen for the largest loss of RegProxy 4×4 against the linear baseline: mIoU" in loss

@@ -101,7 +101,7 @@ def test_two_pictures_with_captions(trained: tuple[Path, Path], profile: Profile
     captions: list[str] = []
     assert draw() == draw()
     assert sorted(path.name for path in out.iterdir()) == ["region-map-ade20k.png", "regions-ade20k.png"]
-    assert "RegProxy 4×4, seed 2, on ade20k" in captions[0] and "White: the cell" in captions[0]
+    assert "RegProxy 4×4, seed 2, on ADE20K layout" in captions[0] and "White: the cell" in captions[0]
     assert any(f"1 {name} (image " in captions[0] for name in data.classes)
     assert "All learned regions of validation image" in captions[1]
     shutil.rmtree(run_dir)

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pipelines.stage import profile_stage
+from pipelines.tracking.uploader import Uploader
 from regproxy.config.profile import Profile
 from regproxy.config.profile_file import load_profile
 from regproxy.report import figures
@@ -32,6 +33,8 @@ def report(profile_name: str) -> int:
     with atomic_folder(out, marker="tables.csv") as directory:
         pictures = draw_figures(profile, scores, directory / "figures")
         document = write_report(profile, scores, complexity, directory, figures=pictures)
+    with Uploader(profile_name) as uploader:
+        uploader.add_report(out)
     if storage := SharedStorage.from_environment():
         storage.upload_report(profile_name)
     print_report(document, Console(width=None if sys.stdout.isatty() else _FILE_WIDTH))

@@ -22,7 +22,7 @@ class HostMetrics:
         self.sample()  # the first load would be the one since the machine started
 
     def sample(self) -> dict[str, float]:
-        """Return the load since the last sample by MLflow's names; {} if that was less than ten seconds ago."""
+        """Return the load since the last sample by MLflow's names; {} less than ten seconds after it."""
         if time.monotonic() - self._last < _INTERVAL_S:
             return {}
         self._last = time.monotonic()

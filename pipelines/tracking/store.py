@@ -76,10 +76,9 @@ class MlflowStore:
 
     def add_host_metrics(self, states: Iterable[TrialState]) -> None:
         """Store the load of this machine in the runs that train on it, at most every ten seconds."""
-        here = [
-            state for state in states if state.status == "RUNNING" and socket.gethostname() in state.hosts
-        ]
-        runs = [self._training[state.trial.name] for state in here if state.trial.name in self._training]
+        host = socket.gethostname()
+        here = [state.trial.name for state in states if state.status == "RUNNING" and host in state.hosts]
+        runs = [self._training[name] for name in here if name in self._training]
         if runs and self._host is None:
             self._host = HostMetrics()
         values, now = self._host.sample() if runs else {}, time.time()
@@ -145,7 +144,7 @@ class MlflowStore:
             self._variants.seed_changed(trial, experiment)
 
     def _find(self, trial: Trial, experiment: str, fingerprint: str) -> TrialRun | None:
-        """Return the newest run of a trial; variants that differ only in their scoring share a fingerprint."""
+        """Return the newest run of a trial; variants that only score differently share a fingerprint."""
         name = trial.variant.name
         for run in self._mlflow.find_runs(experiment, fingerprint):
             if run.data.tags.get("variant", name) == name:

@@ -17,7 +17,7 @@ from regproxy.storage.lock import profile_is_locked
 
 
 def sync(profile_name: str) -> int:
-    """Upload all finished runs, their results and the report; return 0, or raise StorageError if MLflow fails.
+    """Upload all finished runs, their results and the report; return 0 or raise StorageError.
 
     A run that a killed process left running ends, unless `ablate` is training the profile.
     """

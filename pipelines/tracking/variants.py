@@ -1,4 +1,4 @@
-"""The run of a variant, above the runs of its seeds: their status, the scores over all seeds, the settings."""
+"""The run of a variant, above the runs of its seeds: status, scores over the seeds, settings that differ."""
 
 import time
 from collections.abc import Collection, Sequence
@@ -69,7 +69,7 @@ class VariantRuns:
                 del self._changed[variant]
 
     def _set_status(self, parent: Run, experiment: str, active: bool, num_seeds: int) -> None:
-        """Give a variant's run the status and end that follow from its seeds; `active` if some have to wait."""
+        """Derive status and end of a variant's run from its seeds; `active` if some have still to be trained."""
         below = f"tags.`{PARENT}` = '{parent.info.run_id}'"
         runs = reversed(list(self._mlflow.client.search_runs([experiment], below)))  # the newest run last
         newest = {run.data.tags.get("seed"): run.info for run in runs}

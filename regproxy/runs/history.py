@@ -1,7 +1,7 @@
 """The curves of a run: JSON lines in `metrics.jsonl`, without duplicates after a resumed training.
 
-The first line says when the training `started`. Every other line holds measurements after `step` steps and the
-`time` of its report. Both times are in seconds since 1970.
+The first line says when the training `started`. Every other line holds measurements after `step` steps and
+the `time` of its report. Both times are in seconds since 1970.
 """
 
 import json

@@ -12,8 +12,8 @@ class Progress:
 
     The first report of a training comes before its first step and carries no measurements. `loss` is the mean
     over the steps since the previous report, `val_miou` is in 0..1, `notes` are messages for the user.
-    `time` is the time of the report, in seconds since 1970; metrics.jsonl holds the same time. `started`, only
-    in the first report, is the start of the training's first attempt.
+    `time` is the time of the report, in seconds since 1970; metrics.jsonl holds the same time. `started` is
+    the start of the training's first attempt, only in the first report.
     """
 
     step: int

@@ -7,6 +7,7 @@ With a SQLite file, the files of runs lie in the folder mlartifacts beside it. M
 import logging
 import re
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,7 +67,8 @@ class Connection:
         found = self.client.get_experiment_by_name(name)
         if found is None:
             place = f"{_PROXIED}{re.sub(r'[^A-Za-z0-9.-]', '_', name)}" if self._database else None
-            return self.client.create_experiment(name, place, {"mlflow.note.content": description})
+            tags = {"mlflow.note.content": description, "mlflow.experimentKind": "custom_model_development"}
+            return self.client.create_experiment(name, place, tags)
         if found.lifecycle_stage == "deleted":
             self.client.restore_experiment(found.experiment_id)
             print(
@@ -116,10 +118,18 @@ class Connection:
         for start in range(0, len(metrics), _MAX_METRICS):
             self.client.log_batch(run_id, metrics=metrics[start : start + _MAX_METRICS])
 
-    def replace_metrics(self, run: Run, values: Mapping[str, float], time: float) -> None:
-        """Store values without steps, measured at `time`; those that the run has already are left out."""
-        new = {name: value for name, value in values.items() if run.data.metrics.get(name) != value}
-        self.add_metrics(run.info.run_id, [Metric(name, new[name], milliseconds(time), 0) for name in new])
+    def replace_metrics(self, run: Run, values: Mapping[str, float], measured: float) -> None:
+        """Store values without steps that were `measured` then; values that the run has are left out.
+
+        MLflow shows the newest point, so a value that replaces another one gets the present time.
+        """
+        known, now = run.data.metrics, time.time()
+        new = {name: value for name, value in values.items() if known.get(name) != value}
+        metrics = [
+            Metric(name, value, milliseconds(now if name in known else measured), 0)
+            for name, value in new.items()
+        ]
+        self.add_metrics(run.info.run_id, metrics)
 
     def set_status(self, run_id: str, status: str, ended: float | None) -> None:
         """Set the status of a run and, unless `ended` is None, the time of its end.

@@ -39,7 +39,7 @@ def variant_note(trial: Trial, num_seeds: int) -> str:
     variant, seeds = trial.variant, "1 seed" if num_seeds == 1 else f"{num_seeds} seeds"
     return (
         f"{variant.model.arch} with head {variant.model.head} on {variant.data.name}, trained with {seeds}. "
-        f"Each score is the median of the scored seeds; `across seeds` also has minimum and maximum."
+        f"Each score is the median of the scored seeds; `min` and `max` in a name say their range."
     )
 
 

@@ -143,9 +143,10 @@ class Uploader:
                 self.failed = bool(problems)
                 if closing:
                     return
-                (self._closing if problems else self._news).wait(
-                    _RETRY_INTERVAL_S if problems else _INTERVAL_S
-                )
+                if problems:
+                    self._closing.wait(_RETRY_INTERVAL_S)
+                else:
+                    self._news.wait(_INTERVAL_S)
         except Exception:
             self.failed = True
             raise  # a bug: Python prints the traceback of a thread, and the stage continues

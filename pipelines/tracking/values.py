@@ -15,7 +15,6 @@ CURVES = ("loss", "learning_rate", "images_per_second", "val_miou")
 _SCORES = ("miou", "boundary_iou", "pixel_accuracy", "mean_accuracy", "region_entropy")
 _REFUSED = re.compile(r"[^\w. -]")  # by MLflow; it allows / and :, which have a meaning here
 _MAX_NAME = 150  # characters of a class; MLflow's limit for a whole name is 250
-_STATISTICS = {"median": statistics.median, "min": min, "max": max}
 
 
 def scores(result: dict[str, Any]) -> dict[str, float]:
@@ -39,20 +38,23 @@ def class_names(classes: Sequence[str]) -> list[str]:
     return [name if counts[name] == 1 else f"{name}:{number}" for number, name in enumerate(names)]
 
 
-def seed_statistics(results: Iterable[dict[str, Any]]) -> dict[str, float]:
-    """Return every score of a variant over its seeds, from the result record of each scored seed.
+def seed_statistics(results: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Return median, min and max of every score of a variant over the result records of its seeds.
 
-    A score has its own name for the median, as in the runs of the seeds, and median, min and max under
-    `across seeds/`, which is the first section of MLflow's charts.
+    The median has the name that the score has in the run of a seed; the others are `miou min` and
+    `iou max/road`. The mIoU is there a second time, as `all/miou`: MLflow shows the charts of `all` first.
     """
-    found: dict[str, list[float]] = {}
+    values: dict[str, list[float]] = {}
     for result in results:
         for name, value in scores(result).items():
-            found.setdefault(name, []).append(value)
-    combined = {name: statistics.median(values) for name, values in found.items()}
-    for name, values in found.items():
-        combined |= {f"across seeds/{name} {kind}": of(values) for kind, of in _STATISTICS.items()}
-    return combined
+            values.setdefault(name, []).append(value)
+    combined = {name: statistics.median(found) for name, found in values.items()}
+    for name, found in values.items():
+        first, slash, rest = name.partition("/")
+        combined[f"{first} min{slash}{rest}"] = min(found)
+        combined[f"{first} max{slash}{rest}"] = max(found)
+    first = {f"all/{name}": combined[name] for name in ("miou", "miou min", "miou max") if name in combined}
+    return first | combined
 
 
 def flatten(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -69,7 +69,7 @@ class VariantRuns:
                 del self._changed[variant]
 
     def _set_status(self, parent: Run, experiment: str, active: bool, num_seeds: int) -> None:
-        """Derive status and end of a variant's run from its seeds; `active` if some have still to be trained."""
+        """Derive status and end of a variant's run from its seeds; `active` if some are to be trained."""
         below = f"tags.`{PARENT}` = '{parent.info.run_id}'"
         runs = reversed(list(self._mlflow.client.search_runs([experiment], below)))  # the newest run last
         newest = {run.data.tags.get("seed"): run.info for run in runs}

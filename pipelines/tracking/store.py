@@ -8,7 +8,7 @@ import hashlib
 import os
 import socket
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +110,8 @@ class MlflowStore:
         if run is None:
             run = self._find(trial, experiment, trial.fingerprint)
             if run is None or run.status == "FINISHED":  # a finished trial that is trained again is a new run
-                started = state.started or state.ended
-                run = self._create(trial, experiment, trial.fingerprint, started, trial.fingerprint_parts)
+                run = self._create(trial, experiment, trial.fingerprint, state.started or state.ended)
+            run.describe(trial.variant.to_dict(), trial.fingerprint_parts)
             run.set_tag(_DRIVER, self._driver)
             self._training[trial.name] = run
         if state.hosts:
@@ -125,9 +125,9 @@ class MlflowStore:
     ) -> None:
         """Store a finished trial and its result, unless MLflow has them."""
         self._training.pop(trial.name, None)
-        fingerprint, parts = original_fingerprint(record), record["fingerprint_parts"]
+        fingerprint = original_fingerprint(record)
         run = self._find(trial, experiment, fingerprint)
-        run = run or self._create(trial, experiment, fingerprint, start_time(record), parts)
+        run = run or self._create(trial, experiment, fingerprint, start_time(record))
         if run.status != "FINISHED":
             run.finish(record)
         if result:
@@ -154,9 +154,7 @@ class MlflowStore:
                 return found
         return None
 
-    def _create(
-        self, trial: Trial, experiment: str, fingerprint: str, started: float, parts: Mapping[str, Any]
-    ) -> TrialRun:
+    def _create(self, trial: Trial, experiment: str, fingerprint: str, started: float) -> TrialRun:
         variant = trial.variant
         parent = self._variants.find_or_create(trial, experiment, started)
         tags = common_tags(self._profile, variant.data.name, self._git_commit) | {
@@ -167,6 +165,4 @@ class MlflowStore:
             "seed": str(trial.seed),
         }
         run = self._mlflow.create_run(experiment, f"seed {trial.seed}", tags, started)
-        created = TrialRun(self._mlflow, trial, run)
-        created.describe(variant.to_dict(), parts)
-        return created
+        return TrialRun(self._mlflow, trial, run)

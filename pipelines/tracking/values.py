@@ -89,7 +89,7 @@ def start_time(record: dict[str, Any]) -> float:
     """Return when the training of a run record started, in seconds since 1970."""
     if "started" in record:
         return datetime.fromisoformat(record["started"]).timestamp()
-    return end_time(record) - record["seconds"]  # a record of an earlier version
+    return end_time(record) - record.get("seconds", 0.0)  # a record of an earlier version
 
 
 def end_time(record: dict[str, Any]) -> float:

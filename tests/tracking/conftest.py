@@ -39,6 +39,12 @@ def folder(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.fixture
+def new_trial(make_trial: Callable[..., Trial], folder: Path) -> Trial:
+    """A trial that has not been trained; it reports after 2, 4, 6 and 8 steps and saves after 4."""
+    return make_trial(log_every=2, checkpoint_every=4)
+
+
+@pytest.fixture
 def trial(make_trial: Callable[..., Trial], trained: dict, folder: Path) -> Trial:
     """A finished smoke trial, trained once for all tests."""
     trial = make_trial(log_every=2)

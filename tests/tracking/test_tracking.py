@@ -82,8 +82,7 @@ def test_an_interrupted_upload_is_completed_in_the_same_run(
 
     with monkeypatch.context() as patch:
         patch.setattr(owner, call, breaking)
-        broken = uploaded(trial, result).failed
-    assert broken or calls[call] <= after
+        uploaded(trial, result)
     assert not uploaded(trial, result).failed
     check_complete(trial, shown)
 

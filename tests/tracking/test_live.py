@@ -40,7 +40,7 @@ def test_points_arrive_while_a_training_runs(new_trial: Trial, shown: Shown, wai
     with Uploader("smoke") as uploader:
         for progress in reported(uploader, new_trial, train(new_trial, Context())):
             if progress.step == 0:
-                wait_for(shown.runs)
+                wait_for(lambda: len(shown.runs()) == 2 and "host" in shown.seed().data.tags)
                 assert shown.seed().info.status == shown.variant().info.status == "RUNNING"
                 assert shown.seed().data.tags["host"] == "node-1"
             if progress.step == 4:
@@ -131,7 +131,7 @@ def test_a_preempted_trial_waits_and_runs_again(new_trial: Trial, shown: Shown, 
 
     with Uploader("smoke") as uploader:
         uploader.progress(new_trial, ["a"], Progress(0, 8, started=1000.0))
-        wait_for(shown.runs)
+        wait_for(lambda: len(shown.runs()) == 2)
         uploader.progress(new_trial, [], None)
         wait_for(lambda: status() == "SCHEDULED")
         assert shown.variant().info.status == "RUNNING"
@@ -155,7 +155,7 @@ def test_an_outage_in_the_middle_loses_nothing(
     with Uploader("smoke") as uploader:
         for progress in reported(uploader, new_trial, train(new_trial, Context())):
             if progress.step == 2:
-                wait_for(lambda: shown.runs() and shown.points(shown.seed()))
+                wait_for(lambda: len(shown.runs()) == 2 and shown.points(shown.seed()))
                 away = pytest.MonkeyPatch()
                 away.setattr(MlflowClient, "log_batch", fail)
             if progress.step == 4:

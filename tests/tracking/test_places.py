@@ -100,7 +100,7 @@ def test_a_server_that_comes_back_gets_what_it_missed(
             monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
             uploader = stack.enter_context(Uploader("smoke"))
             uploader.progress(trial, ["a"], reports[0])
-            wait_for(lambda: shown.runs() and shown.points(shown.seed()))
+            wait_for(lambda: len(shown.runs()) == 2 and shown.points(shown.seed()))
         uploader.progress(trial, ["a"], reports[1])
         wait_for(lambda: uploader.failed)
         with mlflow_server(tmp_path, port=int(address.rsplit(":", 1)[1])):

@@ -73,7 +73,8 @@ format: setup-dev
 
 mlflow: setup
 	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
-	  $(RUN) mlflow ui --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db"
+	  $(RUN) mlflow ui --host 127.0.0.1 --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db" \
+	  --artifacts-destination "$(CURDIR)/mlartifacts"
 
 lock:
 	@{ sed -n '/^#/p' requirements.lock; \

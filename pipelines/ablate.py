@@ -26,6 +26,7 @@ from regproxy.runs.accept_source import accept_source as accept_runs
 from regproxy.runs.shared_storage import SharedStorage
 from regproxy.runs.trial import Trial, Workspace
 from regproxy.storage.lock import profile_lock
+from regproxy.train.progress import Progress
 from regproxy.train.remote import train_anywhere
 
 
@@ -81,9 +82,11 @@ def train_profile(profile: Profile, *, accept_source: bool) -> int:
     check_networks(missing)
     fetch_weights(missing)
     errors: dict[str, str] = {}
-    with Uploader(profile.name) as mlflow:
+    with Uploader(profile.name, trials, git_commit()) as mlflow:
         for trial in trials:
-            if trial not in missing:
+            if trial in missing:
+                mlflow.add_missing(trial)
+            else:
                 mlflow.add_run(trial)
         if missing:
             errors = train_missing(missing, profile, finished, mlflow, storage)
@@ -130,7 +133,7 @@ def fetch_weights(trials: list[Trial]) -> None:
 
 
 class Display(TrialsDisplay):
-    """The live table; it also downloads each finished run and adds it to MLflow."""
+    """The live table; it also downloads each finished run and shows every trial in MLflow."""
 
     def __init__(
         self, trials: list[Trial], finished: int, mlflow: Uploader, storage: SharedStorage | None
@@ -143,6 +146,11 @@ class Display(TrialsDisplay):
     def __exit__(self, *details: object) -> None:
         self._downloads.shutdown()
         super().__exit__(*details)
+
+    def running(self, index: int, hosts: list[str], progress: Progress | None) -> None:
+        """Show a report of a running trial here and in MLflow."""
+        super().running(index, hosts, progress)
+        self._mlflow.progress(self._trials[index], hosts, progress)
 
     def ended(self, index: int, error: str | None, traceback: str | None) -> None:
         """Download the run if it lies on a storage, in the background, and print how it ended."""
@@ -161,8 +169,7 @@ class Display(TrialsDisplay):
             self.errors[trial.name] = error
             if traceback:
                 self.message(None, traceback)
-        else:
-            self._mlflow.add_run(trial)
+        self._mlflow.ended(trial, error)
 
 
 def train_missing(

@@ -28,13 +28,14 @@ _UPLOAD_INTERVAL_S = 30.0  # between uploads of results, in case this machine is
 def evaluate(profile_name: str) -> int:
     """Score the runs without a valid result; return the exit status, 1 if a score failed."""
     profile, storage = load_profile(profile_name), SharedStorage.from_environment()
-    trials = [trial for trial in all_trials(profile) if trial.finished_record() is not None]
+    every_trial = all_trials(profile)
+    trials = [trial for trial in every_trial if trial.finished_record() is not None]
     if storage:
         storage.download_results(profile_name)
     missing = [trial for trial in trials if not is_scored(trial)]
     print(f"{len(trials)} finished runs in profile {profile_name}, {len(missing)} to score")
     errors: dict[str, str] = {}
-    with Uploader(profile_name) as uploader:
+    with Uploader(profile_name, every_trial) as uploader:
         for trial in trials:
             if trial not in missing:
                 uploader.add_result(trial, json.loads(result_path(trial).read_text()))

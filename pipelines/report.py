@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pipelines.stage import profile_stage
+from pipelines.tracking.uploader import Uploader
 from regproxy.config.profile_file import load_profile
 from regproxy.figures.all_figures import draw_figures
 from regproxy.report.aggregate import collect, read_complexity
@@ -31,6 +32,8 @@ def report(profile_name: str) -> int:
         prepared = Path("data/prepared") / profile.name
         figures = draw_figures(profile, scores, complexity, prepared_dir=prepared, out=directory / "figures")
         document = write_report(profile, scores, complexity, directory, figures=figures)
+    with Uploader(profile_name) as uploader:
+        uploader.add_report(out)
     if storage := SharedStorage.from_environment():
         storage.upload_report(profile_name)
     print_report(document, Console(width=None if sys.stdout.isatty() else _FILE_WIDTH))

@@ -1,127 +1,168 @@
-"""Runs and scores in MLflow: an experiment per profile and data set, a run per variant, a child run per seed.
+"""What MLflow has of a profile: a run per trial below the run of its variant, and a run for the report.
 
-A tag identifies each run. An interrupted upload is completed in the same run, and nothing is stored twice.
+Everything can be repeated: what MLflow has is not stored again, and an interrupted upload is completed in the
+same runs.
 """
 
-import logging
+import hashlib
 import os
+import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run
-from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
+from mlflow.entities import Metric
 
-from pipelines.tracking import SQLITE, tracking_uri
-from regproxy.errors import StorageError
-from regproxy.runs.history import read_history
+from pipelines.tracking.connection import ACTIVE, FINGERPRINT, Connection, milliseconds
+from pipelines.tracking.description import (
+    NOTE,
+    PARENT,
+    common_tags,
+    experiment_note,
+    trial_note,
+)
+from pipelines.tracking.host_metrics import HostMetrics
+from pipelines.tracking.state import TrialState
+from pipelines.tracking.trial_run import TrialRun
+from pipelines.tracking.values import progress_entry, start_time
+from pipelines.tracking.variants import VariantRuns
 from regproxy.runs.record import original_fingerprint
 from regproxy.runs.trial import Trial
-from regproxy.storage.lock import hold_lock
 
-_FINGERPRINT, _RESULT = "regproxy.fingerprint", "regproxy.result_fingerprint"  # tags
-_CURVES = ("loss", "learning_rate", "images_per_second", "val_miou")
-_SCORES = ("miou", "pixel_accuracy", "mean_accuracy", "region_entropy")
-_MAX_METRICS = 1000  # MLflow's limit for one request
+_DRIVER, _REPORT = "regproxy.driver", "regproxy.report"  # tags
 
 
 class MlflowStore:
     """The experiments and runs of one profile in MLflow; for use by one thread.
 
+    `trials` are all trials of the profile; without them, a variant counts only the trial in question.
+
     Raises:
-        StorageError: MLflow failed, or a file of a run cannot be read; in the constructor and in `upload`.
+        StorageError: MLflow failed, or a file of a run cannot be read; in the constructor and in each method.
     """
 
-    def __init__(self, profile: str) -> None:
-        logging.getLogger("mlflow").setLevel(logging.WARNING)  # hides the log of database migrations
-        self._profile = profile
-        with self._locked():
-            self._client = MlflowClient(tracking_uri())
+    def __init__(self, profile: str, trials: Sequence[Trial] = (), git_commit: str | None = None) -> None:
+        self._profile, self._git_commit = profile, git_commit
+        self._mlflow = Connection(profile)
+        self._variants = VariantRuns(self._mlflow, trials, git_commit)
+        self._training: dict[str, TrialRun] = {}  # by the trial's name
+        self._host: HostMetrics | None = None
+        self._driver = f"{socket.gethostname()}:{os.getcwd()}"
 
-    def upload(self, trial: Trial, result: dict[str, Any] | None = None) -> None:
-        """Upload a finished trial and its result record, unless MLflow has them."""
-        with self._locked(trial.workspace.run_dir):
-            record = trial.finished_record()
-            if record is None:
-                return
-            run = self._find_or_create_run(trial, original_fingerprint(record))
-            if run.info.status != "FINISHED":
-                self._upload_run(run.info.run_id, trial, record)
-            if result and run.data.tags.get(_RESULT) != result["fingerprint"]:
-                new = dict(scores(result).items() - run.data.metrics.items())
-                now_ms = time.time_ns() // 10**6
-                metrics = [Metric(key, value, now_ms, step=0) for key, value in new.items()]
-                self._client.log_batch(run.info.run_id, metrics=metrics)
-                self._client.set_tag(run.info.run_id, _RESULT, result["fingerprint"])
-
-    @contextmanager
-    def _locked(self, run_dir: str | None = None) -> Iterator[None]:
-        """Hold a lock: processes would create runs twice, and fail to create a SQLite file together."""
-        uri = tracking_uri()
-        path = f"{uri.removeprefix(SQLITE)}.lock" if uri.startswith(SQLITE) else "mlflow.lock"
-        sync = f"`python -m pipelines.tracking.sync {self._profile}` uploads what is missing"
+    def update(self, state: TrialState) -> None:
+        """Bring the run of a trial up to date."""
+        trial = state.trial
+        record = trial.finished_record() if state.status == "FINISHED" else None
         try:
-            with hold_lock(Path(path)):
-                yield
-        except (MlflowException, OSError, SQLAlchemyError) as error:
-            file = getattr(error, "filename", None)  # of an OSError about a local file
-            if run_dir and file and Path(file).is_relative_to(run_dir):
-                raise StorageError(f"{file} cannot be read: {error.strerror}. Once it can, {sync}") from error
-            raise StorageError(
-                f"MLflow at {uri} failed: {error}. The records are kept; once MLflow works again, {sync}"
-            ) from error
+            with self._mlflow.locked(trial.workspace.run_dir):
+                data = trial.variant.data.name
+                note = experiment_note(self._profile, data)
+                experiment = self._mlflow.experiment(f"{self._profile}/{data}", note)
+                if record:
+                    self._finish(trial, experiment, record, state.result)
+                elif state.status not in ("WAITING", "FINISHED"):
+                    self._continue(state, experiment)
+                else:
+                    self._close(trial, experiment)
+        except Exception:
+            self._training.pop(trial.name, None)  # somebody may have deleted the run
+            raise
 
-    def _find_or_create_run(self, trial: Trial, fingerprint: str) -> Run:
-        name = f"{self._profile}/{trial.variant.data.name}"
-        found = self._client.get_experiment_by_name(name)
-        local = None if "MLFLOW_TRACKING_URI" in os.environ else Path("mlartifacts").absolute().as_uri()
-        experiment = found.experiment_id if found else self._client.create_experiment(name, local)
+    def update_variants(self, waiting: Collection[str], *, last: bool) -> None:
+        """Bring the runs of the variants up to date, see `VariantRuns.update`."""
+        with self._mlflow.locked():
+            self._variants.update(waiting, last=last)
 
-        def find_or_create(tag: str, name: str, tags: dict[str, str]) -> Run:
-            found = self._client.search_runs([experiment], f"tags.`{_FINGERPRINT}` = '{tag}'", max_results=1)
-            tags = {_FINGERPRINT: tag, **tags}
-            return found[0] if found else self._client.create_run(experiment, run_name=name, tags=tags)
+    def add_host_metrics(self, states: Iterable[TrialState]) -> None:
+        """Store the load of this machine in the runs that train on it, at most every ten seconds."""
+        host = socket.gethostname()
+        here = [state.trial.name for state in states if state.status == "RUNNING" and host in state.hosts]
+        runs = [self._training[name] for name in here if name in self._training]
+        if runs and self._host is None:
+            self._host = HostMetrics()
+        values, now = self._host.sample() if runs else {}, time.time()
+        with self._mlflow.locked():
+            for run in runs if values else ():
+                step = round(now - run.started)  # seconds: they grow after a resume too
+                metrics = [Metric(name, value, milliseconds(now), step) for name, value in values.items()]
+                self._mlflow.add_metrics(run.id, metrics)
 
-        parent = find_or_create(f"variant {trial.variant.name}", trial.variant.name, {})
-        if parent.info.status != "FINISHED":
-            self._client.set_terminated(parent.info.run_id)
-        tags = {"mlflow.parentRunId": parent.info.run_id}
-        return find_or_create(fingerprint, f"seed {trial.seed}", tags)
+    def add_report(self, folder: Path) -> None:
+        """Store the files of the report in the run `report`, unless it has the same files."""
+        with self._mlflow.locked(str(folder)):
+            digest = hashlib.sha256()
+            for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+                digest.update(f"{file.relative_to(folder)}\0".encode() + file.read_bytes())
+            experiment = self._mlflow.experiment(self._profile, f"The report of profile {self._profile}.")
+            found = self._mlflow.find_runs(experiment, "report")
+            note = "Tables and figures: open report.html under Artifacts."
+            tags = common_tags(self._profile, "all", self._git_commit) | {FINGERPRINT: "report", NOTE: note}
+            run = found[0] if found else self._mlflow.create_run(experiment, "report", tags)
+            if run.data.tags.get(_REPORT) != digest.hexdigest():
+                self._mlflow.upload(run, folder)
+                self._mlflow.client.set_tag(run.info.run_id, _REPORT, digest.hexdigest())
+                self._mlflow.set_status(run.info.run_id, "FINISHED", time.time())
 
-    def _upload_run(self, run_id: str, trial: Trial, record: dict[str, Any]) -> None:
-        """Upload parameters, curves, record and weights, and then mark the run as finished."""
-        values = flatten({"variant": trial.variant.name, "seed": trial.seed, **record["variant"]})
-        params = [Param(key, str(value)[:6000]) for key, value in values.items() if key != "name"]
-        self._client.log_batch(run_id, params=params)
-        # MLflow ignores a point that equals a stored one, its time included: this can be repeated.
-        finished_ms = int(datetime.fromisoformat(record["finished"]).timestamp() * 1000)
-        history = read_history(Path(trial.workspace.run_dir, "metrics.jsonl"))
-        curves = ((key, entry) for entry in history for key in _CURVES if key in entry)
-        metrics = [Metric(key, entry[key], finished_ms, entry["step"]) for key, entry in curves]
-        for start in range(0, len(metrics), _MAX_METRICS):
-            self._client.log_batch(run_id, metrics=metrics[start : start + _MAX_METRICS])
-        for name in ("run.json", "model.safetensors"):
-            self._client.log_artifact(run_id, str(Path(trial.workspace.run_dir, name)))
-        self._client.set_terminated(run_id)
+    def _continue(self, state: TrialState, experiment: str) -> None:
+        """Store status and new points of a trial that this stage trains."""
+        trial, run = state.trial, self._training.get(state.trial.name)
+        if run is None:
+            run = self._find(trial, experiment, trial.fingerprint)
+            if run is None or run.status == "FINISHED":  # a finished trial that is trained again is a new run
+                run = self._create(trial, experiment, trial.fingerprint, state.started or state.ended)
+            run.describe(trial.variant.to_dict(), trial.fingerprint_parts)
+            run.set_tag(_DRIVER, self._driver)
+            self._training[trial.name] = run
+        if state.hosts:
+            run.set_tag("host", " ".join(dict.fromkeys(state.hosts)))
+        run.add_points(map(progress_entry, state.points))
+        if run.set_status(state.status, state.ended, state.error):
+            self._variants.seed_changed(trial, experiment)
 
+    def _finish(
+        self, trial: Trial, experiment: str, record: dict[str, Any], result: dict[str, Any] | None
+    ) -> None:
+        """Store a finished trial and its result, unless MLflow has them."""
+        self._training.pop(trial.name, None)
+        fingerprint = original_fingerprint(record)
+        run = self._find(trial, experiment, fingerprint)
+        run = run or self._create(trial, experiment, fingerprint, start_time(record))
+        if run.status != "FINISHED":
+            run.finish(record)
+        if result:
+            run.add_result(result)
+        self._variants.seed_changed(trial, experiment, result)
 
-def scores(result: dict[str, Any]) -> dict[str, float]:
-    """Return the scores of a result record by their names in MLflow; mIoU and accuracies in 0..1."""
-    found = {name: result.get(name) for name in _SCORES}
-    found["multi_scale_miou"] = (result.get("multi_scale") or {}).get("miou")
-    for name, value in zip(result["classes"], result["iou_per_class"], strict=True):
-        found[f"iou/{name}"] = value
-    return {name: value for name, value in found.items() if value is not None}
+    def _close(self, trial: Trial, experiment: str) -> None:
+        """End the run of an unfinished trial that a killed driver of this folder left active."""
+        run = self._find(trial, experiment, trial.fingerprint)
+        # With a server, another folder or machine may be training the trial.
+        mine = self._mlflow.is_file or (run and run.tags.get(_DRIVER) == self._driver)
+        if run and mine and run.status in ACTIVE:
+            run.close()
+            self._variants.seed_changed(trial, experiment)
 
+    def _find(self, trial: Trial, experiment: str, fingerprint: str) -> TrialRun | None:
+        """Return the newest run of a trial; variants that only score differently share a fingerprint."""
+        name = trial.variant.name
+        for run in self._mlflow.find_runs(experiment, fingerprint):
+            if run.data.tags.get("variant", name) == name:
+                parent = self._variants.find_or_create(trial, experiment, run.info.start_time / 1000)
+                found = TrialRun(self._mlflow, trial, run)
+                found.set_tag(PARENT, parent.info.run_id)
+                return found
+        return None
 
-def flatten(mapping: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings as one mapping with dotted keys: {"a": {"b": 1}} becomes {"a.b": 1}."""
-    flat: dict[str, Any] = {}
-    for key, value in mapping.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
+    def _create(self, trial: Trial, experiment: str, fingerprint: str, started: float) -> TrialRun:
+        variant = trial.variant
+        parent = self._variants.find_or_create(trial, experiment, started)
+        tags = common_tags(self._profile, variant.data.name, self._git_commit) | {
+            FINGERPRINT: fingerprint,
+            PARENT: parent.info.run_id,
+            NOTE: trial_note(trial),
+            "variant": variant.name,
+            "seed": str(trial.seed),
+        }
+        run = self._mlflow.create_run(experiment, f"seed {trial.seed}", tags, started)
+        return TrialRun(self._mlflow, trial, run)

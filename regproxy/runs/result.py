@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -63,4 +64,5 @@ def score_run(trial: Trial, device: torch.device) -> dict[str, Any]:
         **scores,
         "classes": list(trial.variant.data.classes),
         "seconds": round(time.monotonic() - started, 3),
+        "scored": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }

@@ -1,5 +1,6 @@
 """A trial: a variant with a seed, where its data and its run lie, and the fingerprint of its training."""
 
+import socket
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -93,7 +94,8 @@ class Trial:
             "data_manifest": self.fingerprint_parts["data"],
             "git_commit": git_commit,
             "versions": software_versions(),
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "host": socket.gethostname(),
+            "finished": datetime.now(UTC).isoformat(timespec="milliseconds"),
         }
         write_json(Path(self.workspace.run_dir) / "run.json", record)
         return record

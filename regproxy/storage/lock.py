@@ -36,7 +36,24 @@ def hold_lock(path: Path, waiting: str | None = None) -> Iterator[None]:
 def profile_lock(profile: str, runs: Path = Path("runs")) -> contextlib.AbstractContextManager[None]:
     """Hold an exclusive lock on a profile's runs. If another process holds it, print its PID and wait."""
     return hold_lock(
-        runs / f".{profile}.lock",
+        _profile_lock_path(profile, runs),
         f"Process {{pid}} is training {runs}/{profile}. Waiting for it to end; "
         f"`kill {{pid}}` makes it save checkpoints and stop.",
     )
+
+
+def profile_is_locked(profile: str, runs: Path = Path("runs")) -> bool:
+    """Return whether a process of this machine holds the lock on a profile's runs."""
+    if not runs.is_dir():
+        return False
+    lock = FileLock(_profile_lock_path(profile, runs))
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
+def _profile_lock_path(profile: str, runs: Path) -> Path:
+    return runs / f".{profile}.lock"

@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
@@ -99,16 +100,16 @@ def train(
         return progress
 
     def validate(progress: Progress) -> Progress:
-        val_miou = validation_miou(model, trial, context)
+        progress = replace(progress, val_miou=validation_miou(model, trial, context), time=time.time())
         if history:
-            history.write(progress.step, val_miou=val_miou)
-        return report(replace(progress, val_miou=val_miou))
+            history.write(progress.step, time=progress.time, val_miou=progress.val_miou)
+        return report(progress)
 
     started = time.monotonic()
     final_loss = history.last_loss if history else math.nan
     trained.train()
     try:
-        yield report(Progress(first_step, recipe.steps))
+        yield report(Progress(first_step, recipe.steps, started=history.started if history else None))
         missing = history is not None and first_step > 0 and not history.has_validation(first_step)
         if validates(recipe, first_step) and context.any(missing):
             yield validate(Progress(first_step, recipe.steps))
@@ -130,11 +131,12 @@ def train(
             final_loss = math.fsum(values) / len(values)
             speed = len(values) * recipe.batch_size / (time.monotonic() - window_started)
             seconds_left = (recipe.steps - done) * recipe.batch_size / speed
+            progress = Progress(done, recipe.steps, final_loss, rate, speed, seconds_left)
             if history:
-                history.write(done, loss=final_loss, learning_rate=rate, images_per_second=speed)
+                measured = {"loss": final_loss, "learning_rate": rate, "images_per_second": speed}
+                history.write(done, time=progress.time, **measured)
             if save_now or validate_now:
                 save(done)
-            progress = Progress(done, recipe.steps, final_loss, rate, speed, seconds_left)
             yield report(progress)
             if validate_now:
                 yield validate(progress)
@@ -160,6 +162,7 @@ def train(
     if not context.is_main:
         return measured
     save_model(model, run_dir)
-    record = trial.write_record(measured, git_commit)
+    began = datetime.fromtimestamp(history.started, UTC).isoformat(timespec="milliseconds")
+    record = trial.write_record({"started": began, **measured}, git_commit)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return record

@@ -1,7 +1,8 @@
 """What a running training reports; imports no torch, so that a listener stays small."""
 
+import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -11,6 +12,8 @@ class Progress:
 
     The first report of a training comes before its first step and carries no measurements. `loss` is the mean
     over the steps since the previous report, `val_miou` is in 0..1, `notes` are messages for the user.
+    `time` is the time of the report, in seconds since 1970; metrics.jsonl holds the same time. `started` is
+    the start of the training's first attempt, only in the first report.
     """
 
     step: int
@@ -21,6 +24,8 @@ class Progress:
     seconds_left: float | None = None
     val_miou: float | None = None
     notes: tuple[str, ...] = ()
+    time: float = field(default_factory=time.time, compare=False)
+    started: float | None = field(default=None, compare=False)
 
 
 Training = Generator[Progress, None, dict[str, Any]]

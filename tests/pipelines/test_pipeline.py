@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from repro_in_mlflow import check_complete, check_ends
 
 from pipelines.ablate import all_trials
 from pipelines.cluster.display import Observer
@@ -84,7 +85,7 @@ def test_repro_runs_everything_once(project: Path) -> None:
     assert len(records) == 2 * 2 * 2
     check_results(project)
     check_report(project)
-    check_mlflow(project)
+    check_complete(project)
 
     again = repro(project)
     assert again.returncode == 0
@@ -106,6 +107,7 @@ def test_repro_runs_everything_once(project: Path) -> None:
     failed = repro(project)
     assert failed.returncode != 0
     assert "trial ade20k/doomed/0 failed: the loss is" in failed.stderr
+    check_ends(project)
     assert run_records(project) == after
 
 
@@ -135,35 +137,6 @@ def check_report(project: Path) -> None:
     }
     assert all(row["median"] for row in rows)
     assert len(list((report / "figures").glob("*.png"))) >= 2
-
-
-def check_mlflow(project: Path) -> None:
-    code = (
-        "import json, mlflow; c = mlflow.MlflowClient('sqlite:///mlflow.db')\n"
-        "out = {}\n"
-        "for e in c.search_experiments():\n"
-        "    for r in c.search_runs([e.experiment_id]):\n"
-        "        parent = r.data.tags.get('mlflow.parentRunId')\n"
-        "        loss = c.get_metric_history(r.info.run_id, 'loss')\n"
-        "        files = sorted(f.path for f in c.list_artifacts(r.info.run_id))\n"
-        "        run = [bool(parent), r.data.metrics, len(loss), files, r.data.params]\n"
-        "        out.setdefault(e.name, []).append(run)\n"
-        "print(json.dumps(out))\n"
-    )
-    environ = environment(project)
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=project, env=environ, capture_output=True, text=True
-    )
-    experiments = json.loads(done.stdout.splitlines()[-1])
-    for name in ("smoke/ade20k", "smoke/cityscapes"):
-        parents = [run for run in experiments[name] if not run[0]]
-        children = [run for run in experiments[name] if run[0]]
-        assert (len(parents), len(children)) == (2, 4)
-        for _, metrics, num_losses, files, params in children:
-            assert {"miou", "multi_scale_miou", "iou/road", "loss", "val_miou"} <= metrics.keys()
-            assert num_losses == 4
-            assert files == ["model.safetensors", "run.json"]
-            assert params["recipe.steps"] == "8"
 
 
 def kill_during_ablate(project: Path) -> None:

@@ -1,6 +1,5 @@
 """Uploads to MLflow: whatever its server does, no stage waits or fails, nothing is lost or stored twice."""
 
-import json
 import socket
 import subprocess
 import sys
@@ -12,61 +11,67 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+from shown_runs import Shown
 
-from pipelines.tracking import tracking_uri
+from pipelines.tracking.state import TrialState
 from pipelines.tracking.store import MlflowStore
 from pipelines.tracking.sync import main as sync
 from pipelines.tracking.uploader import Uploader
 from regproxy.errors import StorageError
+from regproxy.runs.fingerprint import hash_json
+from regproxy.runs.result import result_parts, result_path
 from regproxy.runs.trial import Trial
-
-RESULT = {
-    "fingerprint": "of the score",
-    "miou": 0.5,
-    "pixel_accuracy": 0.75,
-    "mean_accuracy": 0.625,
-    "classes": ["road", "sky"],
-    "iou_per_class": [0.5, None],
-}
+from regproxy.storage.json_file import write_json
 
 
-def all_runs(client: MlflowClient) -> list:
-    return [run for e in client.search_experiments() for run in client.search_runs([e.experiment_id])]
+def check_complete(trial: Trial, shown: Shown) -> None:
+    """Check for one run of the variant and one of the seed, each point once, files and scores."""
+    assert [run.info.status for run in shown.runs()] == ["FINISHED"] * 2
+    run = shown.seed()
+    assert run.data.tags["regproxy.fingerprint"] == trial.fingerprint
+    for curve in ("loss", "learning_rate"):
+        assert [step for step, _ in shown.points(run, curve)] == [2, 4, 6, 8]
+    assert len(shown.points(run, "miou")) == len(shown.points(shown.variant(), "miou")) == 1
+    files = Path("mlartifacts/smoke_ade20k", run.info.run_id, "artifacts").iterdir()
+    assert sorted(file.name for file in files) == ["model.safetensors", "run.json"]
 
 
-def check_complete(trial: Trial) -> None:
-    """Check for one parent and one child run with each point of the curves once, files and scores."""
-    client = MlflowClient(tracking_uri())
-    found = all_runs(client)
-    assert [run.info.status for run in found] == ["FINISHED"] * 2
-    (run,) = (run for run in found if run.data.tags["regproxy.fingerprint"] == trial.fingerprint)
-    for key in ("loss", "learning_rate"):
-        steps = Counter(metric.step for metric in client.get_metric_history(run.info.run_id, key))
-        assert steps == {2: 1, 4: 1, 6: 1, 8: 1}
-    assert len(client.get_metric_history(run.info.run_id, "miou")) == 1
-    names = sorted(file.path for file in client.list_artifacts(run.info.run_id))
-    assert names == ["model.safetensors", "run.json"]
-
-
-def uploaded(trial: Trial) -> Uploader:
+def uploaded(trial: Trial, result: dict) -> Uploader:
     with Uploader("smoke") as uploader:
         uploader.add_run(trial)
-        uploader.add_result(trial, RESULT)
+        uploader.add_result(trial, result)
     return uploader
 
 
-def test_a_sqlite_file_is_complete_at_the_end(trial: Trial) -> None:
+def test_a_sqlite_file_is_complete_at_the_end(trial: Trial, result: dict, shown: Shown) -> None:
     for _ in range(2):  # a second upload must store nothing twice
-        assert not uploaded(trial).failed
-        check_complete(trial)
+        assert not uploaded(trial, result).failed
+        check_complete(trial, shown)
 
 
-@pytest.mark.parametrize("call", ["log_batch", "log_artifact", "set_terminated", "set_tag"])
+CALLS = [
+    (MlflowClient, "create_run"),
+    (MlflowClient, "log_batch"),
+    (MlflowClient, "log_inputs"),
+    (MlflowClient, "set_terminated"),
+    (MlflowClient, "set_tag"),
+    (LocalArtifactRepository, "log_artifact"),
+]
+
+
+@pytest.mark.parametrize(("owner", "call"), CALLS, ids=[call for _, call in CALLS])
 @pytest.mark.parametrize("after", [0, 1, 2])
 def test_an_interrupted_upload_is_completed_in_the_same_run(
-    trial: Trial, monkeypatch: pytest.MonkeyPatch, call: str, after: int
+    trial: Trial,
+    result: dict,
+    shown: Shown,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: type,
+    call: str,
+    after: int,
 ) -> None:
-    whole, calls = getattr(MlflowClient, call), Counter()
+    whole, calls = getattr(owner, call), Counter()
 
     def breaking(self: MlflowClient, *args: object, **options: object) -> object:
         done = whole(self, *args, **options) if calls[call] < after else None
@@ -76,44 +81,54 @@ def test_an_interrupted_upload_is_completed_in_the_same_run(
         return done
 
     with monkeypatch.context() as patch:
-        patch.setattr(MlflowClient, call, breaking)
-        broken = uploaded(trial).failed
-    assert broken or calls[call] <= after
-    assert not uploaded(trial).failed
-    check_complete(trial)
+        patch.setattr(owner, call, breaking)
+        uploaded(trial, result)
+    assert not uploaded(trial, result).failed
+    check_complete(trial, shown)
 
 
 def test_a_missing_file_of_the_run_is_not_called_a_failure_of_mlflow(
     trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file, real = Path(trial.workspace.run_dir, "model.safetensors"), MlflowClient.log_artifact
+    file, real = Path(trial.workspace.run_dir, "model.safetensors"), LocalArtifactRepository.log_artifact
 
-    def vanishing(self: MlflowClient, run_id: str, local_path: str) -> None:
+    def vanishing(self: LocalArtifactRepository, local_path: str) -> None:
         file.unlink(missing_ok=True)
-        real(self, run_id, local_path)
+        real(self, local_path)
 
-    monkeypatch.setattr(MlflowClient, "log_artifact", vanishing)
+    monkeypatch.setattr(LocalArtifactRepository, "log_artifact", vanishing)
     with pytest.raises(StorageError, match=r"model\.safetensors cannot be read: .*`python -m") as caught:
-        MlflowStore("smoke").upload(trial)
+        MlflowStore("smoke").update(TrialState(trial, "FINISHED"))
     assert str(caught.value).startswith(str(file))
 
 
-def test_sync_uploads_what_is_missing(
-    trial: Trial, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_sync_uploads_what_is_missing_once(
+    trial: Trial,
+    result: dict,
+    shown: Shown,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    score = Path("results/0.json")
-    score.parent.mkdir()
-    score.write_text(json.dumps(RESULT))
+    result["fingerprint"] = hash_json(result_parts(trial))
+    write_json(result_path(trial), result)
+    report = Path("reports/smoke/report.html")
+    report.parent.mkdir(parents=True)
+    report.write_text("a report")
     monkeypatch.setattr("pipelines.tracking.sync.load_profile", lambda name: name)
     monkeypatch.setattr("pipelines.tracking.sync.all_trials", lambda profile: [trial])
-    monkeypatch.setattr("pipelines.tracking.sync.result_path", lambda trial: score)
     with monkeypatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
         assert sync(["smoke"]) == 1
         assert "`python -m pipelines.tracking.sync smoke` uploads what is missing" in capsys.readouterr().err
-    for _ in range(2):
-        assert sync(["smoke"]) == 0
-        check_complete(trial)
+    assert sync(["smoke"]) == 0
+    before = shown.everything()
+    assert len(before["files"]) == 3
+    assert sync(["smoke"]) == 0
+    assert shown.everything() == before
+    report.write_text("another report")
+    assert sync(["smoke"]) == 0
+    (copy,) = Path("mlartifacts/smoke").glob("*/artifacts/report.html")
+    assert copy.read_text() == "another report"
 
 
 @pytest.fixture(params=["refuses", "hangs", "drips"])
@@ -154,9 +169,9 @@ def test_a_bad_server_neither_fails_nor_delays(
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_bug_shows_its_traceback_and_the_stage_continues(
-    trial: Trial, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    trial: Trial, result: dict, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(threading, "excepthook", threading.__excepthook__)
-    monkeypatch.setattr(MlflowStore, "upload", lambda *arguments: {}["a bug"])
-    assert uploaded(trial).failed
+    monkeypatch.setattr(MlflowStore, "update", lambda *arguments: {}["a bug"])
+    assert uploaded(trial, result).failed
     assert "KeyError: 'a bug'" in capfd.readouterr().err

@@ -13,9 +13,11 @@ from report_records import COSTS, gather, write_seeds
 from smoke_profile import SMOKE_VARIANTS
 
 from regproxy.config.profile import Profile
+from regproxy.drawing.style import plot
 from regproxy.eval.image_regions import ImageRegions
 from regproxy.figures.explorer import explorer_image
 from regproxy.report.document import Figures, write_report
+from regproxy.report.layout import Picture
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
@@ -53,7 +55,10 @@ def report(profile: Profile, tmp_path: Path) -> Path:
         iou = {"iou_per_class": [0.1] * DATA.num_classes, "classes": list(DATA.classes)}
         write_seeds(tmp_path, "ade20k", variant, (0.41, 0.38, 0.40), **iou)
     images = [explorer_image(f"image {n}", REGIONS, DATA, selected="4x4") for n in range(2)]
-    write_report(profile, gather(profile, tmp_path), COSTS, tmp_path, figures=Figures(explorer=images))
+    with plot(tmp_path / "plot.png", 9, 4) as figure:
+        figure.add_subplot().plot([1, 2, 3])
+    figures = Figures(explorer=images, plots=[Picture("plot.png", "A plot with the page's ink.")])
+    write_report(profile, gather(profile, tmp_path), COSTS, tmp_path, figures=figures)
     return tmp_path / "report.html"
 
 
@@ -75,6 +80,8 @@ def test_the_page_has_no_errors_and_nothing_overflows(browser, report: Path, wid
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (background == "rgb(255, 255, 255)") == (scheme == "light")
+    tick = page.locator("figure svg text").first.evaluate("text => getComputedStyle(text).fill")
+    assert (tick == "rgb(34, 34, 34)") == (scheme == "light")
     page.close()
 
 

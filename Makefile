@@ -72,6 +72,7 @@ format: setup-dev
 	$(RUN) ruff check --fix . && $(RUN) ruff format .
 
 mlflow: setup
+	@echo "Open http://localhost:5000/#/experiments?workflowType=machine_learning"
 	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
 	  $(RUN) mlflow ui --host 127.0.0.1 --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db" \
 	  --artifacts-destination "$(CURDIR)/mlartifacts"

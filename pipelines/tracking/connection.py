@@ -67,13 +67,12 @@ class Connection:
         found = self.client.get_experiment_by_name(name)
         if found is None:
             place = f"{_PROXIED}{re.sub(r'[^A-Za-z0-9.-]', '_', name)}" if self._database else None
-            tags = {"mlflow.note.content": description, "mlflow.experimentKind": "custom_model_development"}
-            return self.client.create_experiment(name, place, tags)
+            return self.client.create_experiment(name, place, {"mlflow.note.content": description})
         if found.lifecycle_stage == "deleted":
             self.client.restore_experiment(found.experiment_id)
             print(
                 f"warning: experiment {name} had been deleted in MLflow, which allows no second one of this "
-                f"name: it is restored with its runs. To lose it, run `mlflow gc`",
+                f"name: it is restored with its runs. `mlflow gc` deletes one completely",
                 file=sys.stderr,
             )
         return found.experiment_id

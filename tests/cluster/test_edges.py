@@ -9,7 +9,7 @@ from rich.console import Console
 
 from pipelines import ablate, prepare
 from pipelines.cluster.display import TrialsDisplay, clock
-from pipelines.tracking.store import flatten
+from pipelines.tracking.values import flatten
 from regproxy.runs.trial import Trial
 from regproxy.train.progress import Progress
 

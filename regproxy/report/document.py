@@ -53,7 +53,9 @@ def compose(
         *(table_section(profile, table, scores, complexity) for table in profile.tables),
         trends(profile, scores),
         _pictures("plots", "mIoU against stride and cost", "Plots", figures.plots),
-        _pictures("regions", "Regions of early tokens (Figure 1)", "Regions", figures.regions),
+        _pictures(
+            "regions", "Regions of early tokens (Figure 1)", "Regions", figures.regions, pairwise=False
+        ),
         _explorer(figures.explorer),
         _pictures("predictions", "Predictions (Figures 2 and 3)", "Predictions", figures.predictions),
         *(
@@ -105,9 +107,14 @@ def write_report(
     return document
 
 
-def _pictures(name: str, title: str, short_title: str, pictures: Sequence[Picture]) -> Section | None:
-    section = Section(name=name, title=title, short_title=short_title, pictures=tuple(pictures))
-    return section if pictures else None
+def _pictures(
+    name: str, title: str, short_title: str, pictures: Sequence[Picture], *, pairwise: bool = True
+) -> Section | None:
+    if not pictures:
+        return None
+    return Section(
+        name=name, title=title, short_title=short_title, pictures=tuple(pictures), pairwise=pairwise
+    )
 
 
 def _explorer(images: Sequence[ExplorerImage]) -> Section | None:

@@ -1,6 +1,6 @@
 """The sections on the runs themselves: when, where, on what and how long they ran, and how to repeat them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,37 +11,39 @@ from regproxy.report.layout import NO_VALUE, Column, Section, TextTable, data_ti
 
 def how_it_ran(profile: Profile, scores: Scores) -> Section | None:
     """Return the section with a line per data set: dates, hosts, devices, durations; None without a run."""
-    lines = []
+    lines, every_run = [], []
     for data in profile.datasets:
         found = [score for (_, name), score in scores.items() if name == data.name]
         trials = [trial for score in found for trial in score.trials.values() if trial.run]
         runs = [trial.run for trial in trials]
         if not runs:
             continue
+        every_run += runs
         seconds = [run["seconds"] for run in runs if "seconds" in run]
-        finished = sorted(datetime.fromisoformat(run["finished"]) for run in runs if "finished" in run)
-        scoring = [trial.result["seconds"] for trial in trials if "seconds" in trial.result]
         lines.append(
             {
                 "data set": data_title(profile, data),
-                "trained": _period(finished),
+                "first training": _minute(min, runs, "started"),
+                "last training": _minute(max, runs, "finished"),
                 "host": _values(runs, "host"),
                 "device": _values(runs, "device"),
                 "training": _duration(sum(seconds)),
                 "longest training": _duration(max(seconds, default=0)),
-                "scoring": _duration(sum(scoring)),
-                "software": _software(runs),
+                "scoring": _duration(sum(trial.result.get("seconds", 0) for trial in trials)),
             }
         )
     if not lines:
         return None
     columns = tuple(Column(header, [line[header] for line in lines]) for header in lines[0])
-    sentence = (
-        "Times are in UTC. The durations of all trainings and scorings are added up, without waiting for "
-        "resources; a training that was resumed counts from its last start."
+    sentences = (
+        "From the start of the first training to the end of the last one, in UTC. The durations of all "
+        "trainings and scorings are added up, without waiting for resources; a training that was resumed "
+        "counts from its last start.",
+        f"Software: {_software(every_run)}.",
     )
-    table = TextTable(columns=columns, labels=4)
-    return Section(name="how-it-ran", title="How it ran", sentences=(sentence,), table=table)
+    return Section(
+        name="how-it-ran", title="How it ran", sentences=sentences, table=TextTable(columns=columns)
+    )
 
 
 def how_to_repeat(profile: Profile, scores: Scores) -> Section:
@@ -55,11 +57,10 @@ def how_to_repeat(profile: Profile, scores: Scores) -> Section:
     return Section(name="repeat", title="How to repeat it", sentences=(sentence,), commands=(commands,))
 
 
-def _period(times: list[datetime]) -> str:
-    if not times:
-        return NO_VALUE
-    first, last = (f"{time:%Y-%m-%d %H:%M}" for time in (times[0], times[-1]))
-    return first if first == last else f"{first} to {last}"
+def _minute(choose: Callable[..., str], runs: list[Mapping[str, Any]], key: str) -> str:
+    """Return the first or last of the times under a key, to the minute; `choose` is min or max."""
+    times = [run[key] for run in runs if run.get(key)]
+    return f"{datetime.fromisoformat(choose(times)):%Y-%m-%d %H:%M}" if times else NO_VALUE
 
 
 def _values(runs: list[Mapping[str, Any]], key: str) -> str:

@@ -129,8 +129,8 @@ class ExplorerImage:
 class Section:
     """A section of the report: sentences, points, commands, a table, pictures; rendered in this order.
 
-    `name` is an identifier for links, `link` a short title for them. `explorer` has the images of the region
-    explorer, which only the HTML page shows.
+    `name` is an identifier for links, `link` a short title for them. Pictures that are `pairwise` may lie in
+    two columns. `explorer` has the images of the region explorer, which only the HTML page shows.
     """
 
     name: str
@@ -141,6 +141,7 @@ class Section:
     commands: tuple[str, ...] = ()
     table: TextTable | None = None
     pictures: tuple[Picture, ...] = ()
+    pairwise: bool = True
     explorer: tuple[ExplorerImage, ...] = ()
 
     @property

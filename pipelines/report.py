@@ -28,11 +28,13 @@ def report(profile_name: str) -> int:
     scores = collect(profile, results_dir=Path("results"), runs_dir=Path("runs"))
     complexity = read_complexity(Path("complexity") / f"{profile.name}.json")
     out = Path("reports") / profile.name
-    with atomic_folder(out, marker="tables.csv") as directory:
-        prepared = Path("data/prepared") / profile.name
-        figures = draw_figures(profile, scores, complexity, prepared_dir=prepared, out=directory / "figures")
-        document = write_report(profile, scores, complexity, directory, figures=figures)
-    with Uploader(profile_name) as uploader:
+    with Uploader(profile_name) as uploader:  # it imports MLflow while the report is drawn
+        with atomic_folder(out, marker="tables.csv") as directory:
+            prepared = Path("data/prepared") / profile.name
+            figures = draw_figures(
+                profile, scores, complexity, prepared_dir=prepared, out=directory / "figures"
+            )
+            document = write_report(profile, scores, complexity, directory, figures=figures)
         uploader.add_report(out)
     if storage := SharedStorage.from_environment():
         storage.upload_report(profile_name)

@@ -43,7 +43,7 @@ class Connection:
 
     @contextmanager
     def locked(self, run_dir: str | None = None) -> Iterator[None]:
-        """Hold a lock: processes would create runs twice, and fail to create a SQLite file together.
+        """Hold the lock on MLflow's data, so that two processes never create the same run or file at once.
 
         Raises:
             StorageError: MLflow failed in this context, or a file of `run_dir` cannot be read.

@@ -1,4 +1,4 @@
-"""What a stage knows of a trial and MLflow shall show."""
+"""What a stage knows about a trial, to be shown in MLflow."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal

@@ -79,11 +79,14 @@ class MlflowStore:
         host = socket.gethostname()
         here = [state.trial.name for state in states if state.status == "RUNNING" and host in state.hosts]
         runs = [self._training[name] for name in here if name in self._training]
-        if runs and self._host is None:
-            self._host = HostMetrics()
-        values, now = self._host.sample() if runs else {}, time.time()
+        if not runs:
+            return
+        self._host = self._host or HostMetrics()
+        values, now = self._host.sample(), time.time()
+        if not values:
+            return
         with self._mlflow.locked():
-            for run in runs if values else ():
+            for run in runs:
                 step = round(now - run.started)  # seconds: they grow after a resume too
                 metrics = [Metric(name, value, milliseconds(now), step) for name, value in values.items()]
                 self._mlflow.add_metrics(run.id, metrics)

@@ -96,5 +96,6 @@ class TrialRun:
         if entries and milliseconds(entries[0].get("started", 0)) == milliseconds(self.started):
             self.add_points(entries, self.started)
         ended = max([self.started, *(time for times in self._times.values() for time in times.values())])
-        error = log.read_text().strip().splitlines()[-1] if log.is_file() else None
+        lines = log.read_text().strip().splitlines() if log.is_file() else []
+        error = lines[-1] if lines else None
         self.set_status("FAILED" if error else "KILLED", ended, error)

@@ -73,8 +73,8 @@ class Uploader:
             **dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL),
         )
         print(
-            f"warning: MLflow at {tracking_uri()} is slow; a background process uploads the rest. "
-            f"If it fails, run `python {' '.join(command)}`",
+            f"warning: MLflow at {tracking_uri()} has not everything yet; a background process uploads the "
+            f"rest. If it fails, run `python {' '.join(command)}`",
             file=sys.stderr,
         )
 
@@ -112,6 +112,7 @@ class Uploader:
 
     def add_result(self, trial: Trial, result: dict[str, Any]) -> None:
         """Upload a finished trial with its result record: mIoU, accuracies and the IoU of every class."""
+        result = {key: value for key, value in result.items() if key != "confusion_per_image"}  # large
         self._note(trial, status="FINISHED", result=result)
 
     def add_report(self, folder: Path) -> None:
@@ -130,8 +131,8 @@ class Uploader:
         try:
             store_type, store = import_store(), None  # takes seconds: here, no stage waits for it
             while not self._timed_out.is_set():
+                self._news.clear()  # before the next line, so that no signal is lost
                 closing = self._closing.is_set()
-                self._news.clear()
                 problems: list[StorageError] = []
                 try:
                     store = store or store_type(self._profile, *self._options)

@@ -20,6 +20,7 @@ class VariantRuns:
         self._mlflow, self._trials, self._git_commit = mlflow, trials, git_commit
         self._results: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}  # by variant and seed
         self._changed: dict[tuple[str, str], tuple[Trial, str]] = {}  # a trial of the variant, its experiment
+        self._active: dict[tuple[str, str], tuple[Trial, str]] = {}  # those shown as running
 
     def find_or_create(self, trial: Trial, experiment: str, started: float) -> Run:
         """Return the run of a trial's variant; a new one starts at `started`, or earlier if a seed did."""
@@ -56,6 +57,9 @@ class VariantRuns:
             waiting: names of trials that this stage has still to train.
             last: no more results follow; without it, only variants with all their seeds get scores.
         """
+        if last:
+            self._changed = self._active | self._changed
+            self._active.clear()
         for variant, (trial, experiment) in list(self._changed.items()):
             seeds, results = self._seeds(trial), self._results.get(variant, {})
             parent = self.find_or_create(trial, experiment, started=time.time())
@@ -65,7 +69,9 @@ class VariantRuns:
             if results and complete:
                 newest = max(map(score_time, results.values()))
                 self._mlflow.replace_metrics(parent, seed_statistics(results.values()), newest)
-            if not active and (complete or not results):
+            if active:  # until another of its seeds changes, there is nothing to do
+                self._active[variant] = trial, experiment
+            if active or complete or not results:
                 del self._changed[variant]
 
     def _set_status(self, parent: Run, experiment: str, active: bool, num_seeds: int) -> None:

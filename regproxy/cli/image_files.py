@@ -44,13 +44,11 @@ def find_images(inputs: Sequence[Path], out: Path, endings: Sequence[str]) -> di
             other = sources.setdefault(base, source)
             if other != source:
                 path = output_path(base, endings[0])
-                raise DataError(f"{other} and {source} would both be {path}. Predict them separately.")
+                raise DataError(f"{other} and {source} would both be {path}. Process them separately.")
     outputs = {output_path(base, ending).resolve() for base in sources for ending in endings}
     for source in sources.values():
         if source.resolve() in outputs:
-            raise DataError(
-                f"{source} would be overwritten by a prediction. Choose a folder other than {out}."
-            )
+            raise DataError(f"{source} would be overwritten by an output. Choose a folder other than {out}.")
     return sources
 
 
@@ -74,7 +72,7 @@ def check_free(outputs: Sequence[Path], out: Path, product: str) -> None:
         has_predictions = False
     taken = [] if has_predictions else [path for path in (*outputs, out / _CLASSES_FILE) if path.exists()]
     if taken:
-        raise DataError(f"{taken[0]} exists and is not a prediction. Choose a folder other than {out}.")
+        raise DataError(f"{taken[0]} exists and is no output of regproxy. Choose a folder other than {out}.")
 
 
 def process_images(

@@ -43,7 +43,8 @@ _STYLE = {
 def plot(path: Path, width: float, height: float) -> Iterator["Figure"]:
     """Yield an empty figure to draw on; at the end, write it as PNG and SVG. Equal figures give equal bytes.
 
-    The SVG has no background, its texts are texts, and its identifiers are those of no other file's name.
+    The SVG has no background and keeps its words as text. Identifiers that its parts refer to differ between
+    files, so that one page can hold several.
 
     Args:
         path: the PNG file; the SVG has the same name with the suffix `.svg`.

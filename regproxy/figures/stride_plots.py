@@ -25,7 +25,7 @@ def draw_strides(profile: Profile, scores: Scores, out: Path) -> list[Picture]:
     if not panels:
         return []
     path = out / "miou-stride.png"
-    strides = sorted({x for lines in panels.values() for line in lines for x, _ in line.points})
+    strides = sorted({x for lines in panels.values() for line in lines for x, _ in line.every_point})
     with plot(path, *figure_size(panels)) as figure:
         for axes, lines in draw_panels(figure, panels):
             for line in lines:
@@ -38,7 +38,7 @@ def draw_strides(profile: Profile, scores: Scores, out: Path) -> list[Picture]:
             axes.set_xlabel("output stride, pixels")
     caption = f"mIoU against the output stride, the finest on the right. {explanation(panels)}"
     if any(line.baseline_x for lines in panels.values() for line in lines):
-        caption += " It predicts once per token; the dotted line continues its score."
+        caption += " The baseline predicts once per token; a dotted line shows its score at every stride."
     return [Picture(f"{out.name}/{path.name}", caption)]
 
 

@@ -21,7 +21,8 @@ from regproxy.report.what_was_run import deviations, opening_sentences, runs_tab
 _EXPLORER = (
     "Move over the image, tap it, or focus it and use the arrow keys. Yellow shows the region of the token "
     "that the pixel belongs to most: the probability of each sub-cell to belong to it. White outlines the "
-    "cell of the token, blue the pixel's sub-cell. A click or Enter selects a token, Escape releases it."
+    "cell of the token, blue the pixel's sub-cell. A click or Enter selects the token whose cell the pixel "
+    "is in, Escape releases it."
 )
 
 
@@ -54,10 +55,19 @@ def compose(
         trends(profile, scores),
         _pictures("plots", "mIoU against stride and cost", "Plots", figures.plots),
         _pictures(
-            "regions", "Regions of early tokens (Figure 1)", "Regions", figures.regions, pairwise=False
+            "regions",
+            "Regions of early tokens, as in the supplement's Figure 1",
+            "Regions",
+            figures.regions,
+            pairwise=False,
         ),
         _explorer(figures.explorer),
-        _pictures("predictions", "Predictions (Figures 2 and 3)", "Predictions", figures.predictions),
+        _pictures(
+            "predictions",
+            "Predictions, as in the supplement's Figures 2 and 3",
+            "Predictions",
+            figures.predictions,
+        ),
         *(
             class_section(profile, data, scores, figures.classes.get(data.name, ()))
             for data in profile.datasets

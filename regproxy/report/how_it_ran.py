@@ -52,9 +52,12 @@ def how_to_repeat(profile: Profile, scores: Scores) -> Section:
     commits = {trial.run["git_commit"] for trial in trials if trial.run}
     commit = commits.pop() if len(commits) == 1 else None
     checkout = [f"git checkout {commit.removesuffix('-dirty')}"] if commit else []
-    commands = "\n".join([*checkout, "make setup", "source .venv/bin/activate", "dvc repro"])
-    sentence = f"Put `profiles: [{profile.name}]` into params.yaml. These commands repeat everything:"
-    return Section(name="repeat", title="How to repeat it", sentences=(sentence,), commands=(commands,))
+    choice = f"echo 'profiles: [{profile.name}]' > params.yaml"
+    commands = "\n".join([*checkout, choice, "make repro"])
+    sentences = ["In a new clone of the repository, these commands repeat everything:"]
+    if commit and commit.endswith("-dirty"):
+        sentences.insert(0, "The runs were trained with uncommitted changes, which the commit lacks.")
+    return Section(name="repeat", title="How to repeat it", sentences=tuple(sentences), commands=(commands,))
 
 
 def _minute(choose: Callable[..., str], runs: list[Mapping[str, Any]], key: str) -> str:

@@ -7,7 +7,8 @@ def markdown(document: Document) -> str:
     """Return the report as Markdown with pipe tables."""
     blocks = [f"# {document.title}", *document.sentences, _table(document.runs)]
     for section in document.sections:
-        blocks += _section(section)
+        if not section.explorer:
+            blocks += _section(section)
     return "\n\n".join(blocks) + "\n"
 
 

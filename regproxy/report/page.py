@@ -9,10 +9,10 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup, escape
 
+from regproxy.drawing.style import FAINT, INK
 from regproxy.report.layout import Document, ExplorerImage, Picture
 
 TEMPLATES = Path(__file__).parent / "templates"
-INK, RULE = "#222222", "#d9d9d9"  # the colours of text and lines in plots
 
 
 def page(document: Document, directory: Path) -> str:
@@ -56,7 +56,7 @@ def _image(picture: Picture, directory: Path) -> Markup:
         data = base64.b64encode(file.read_bytes()).decode()
         return Markup(f'<img src="data:image/png;base64,{data}" alt="{label}">')
     svg = file.with_suffix(".svg").read_text(encoding="utf-8")
-    svg = svg[svg.index("<svg") :].replace(INK, "var(--ink)").replace(RULE, "var(--rule)")
+    svg = svg[svg.index("<svg") :].replace(INK, "var(--ink)").replace(FAINT, "var(--rule)")
     return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1))
 
 

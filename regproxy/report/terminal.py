@@ -18,7 +18,7 @@ def print_report(document: Document, console: Console) -> None:
     for text in document.sentences:
         console.print(Text(text))
     for section in document.sections:
-        if section.pictures:
+        if not (section.table or section.points or section.commands):
             continue
         console.print(Text(f"\n{section.title}", style="italic"))
         for text in (*section.sentences, *(f"- {point}" for point in section.points)):

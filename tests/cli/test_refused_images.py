@@ -26,7 +26,7 @@ def test_a_damaged_image_is_named_and_the_others_are_predicted(
         (["empty"], "out", "cpu", "has no images"),
         (["one/a.png", "two/a.png"], "out", "cpu", "would both be"),
         (["one/a.png"], "one", "cpu", "would be overwritten"),
-        (["two/a.png"], "one", "cpu", "a.png exists and is not a prediction"),
+        (["two/a.png"], "one", "cpu", "a.png exists and is no output of regproxy"),
         (["two"], "two", "cpu", "would be overwritten"),
         (["two/a.png"], "one/a.png", "cpu", "a.png is a file"),
         (["two/a.png"], "one/a.png/below", "cpu", "a.png is a file"),

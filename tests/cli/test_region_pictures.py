@@ -125,7 +125,7 @@ def test_more_tokens_than_ids_are_refused(
     [
         (["one/a.png", "two/a.png"], "out", "would both be"),
         (["one/a-heat.png", "one/a.png"], "one", "a-heat.png would be overwritten"),
-        (["two/a.png"], "one", "a-heat.png exists and is not a prediction"),
+        (["two/a.png"], "one", "a-heat.png exists and is no output of regproxy"),
         (["two/a.png"], "one/a.png", "a.png is a file. Choose a folder for the pictures"),
     ],
 )

@@ -82,7 +82,7 @@ def test_plots_are_equal_bytes_as_svg_and_png(many: Profile, tmp_path: Path) -> 
     for picture in pictures[0]:
         for path in (Path(picture.path), Path(picture.path).with_suffix(".svg")):
             assert (tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes()
-    assert "dotted line continues" in pictures[0][0].caption
+    assert "a dotted line shows its score" in pictures[0][0].caption
 
 
 def test_an_svg_has_texts_and_two_colours_that_a_page_can_replace(many: Profile, tmp_path: Path) -> None:

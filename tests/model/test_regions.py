@@ -68,7 +68,7 @@ def test_entropy_of_predicted_windows_is_that_of_their_regions(
     data = dataclasses.replace(variant.data, classes=tuple("abcd"))
     evaluation = dataclasses.replace(variant.evaluation, scale=(24, 16))
     variant = dataclasses.replace(variant, data=data, evaluation=evaluation)
-    tally = score.Tally(np.zeros((K, K), np.int64))
+    tally = score.Tally(np.zeros((K, K), np.int64), np.zeros((2, K), np.int64))
     monkeypatch.setattr(score, "_MAX_COUNTS", counts_at_once)
     score._add_regions(tally, labels[0].to(torch.uint8).numpy(), variant, 8, [(0, 0)], affinity)
     expected = entropies(by_loops(affinity, labels))

@@ -18,6 +18,7 @@ for (const root of document.querySelectorAll("[data-explorer]")) {
   }
 
   async function chooseImage(index) {
+    state.affinity = null; // nothing is shown until the image is decoded
     state.image = images[index];
     state.label ??= state.image.selected;
     const picture = new Image();
@@ -70,9 +71,12 @@ for (const root of document.querySelectorAll("[data-explorer]")) {
     const [height, width] = network.region;
     const [row, column] = subCell(y, x);
     const shares = affinities(row, column);
-    const most = shares.indexOf(Math.max(...shares));
     const own = [Math.floor(row / height), Math.floor(column / width)];
-    const token = state.token ?? [own[0] + Math.floor(most / 3) - 1, own[1] + (most % 3) - 1];
+    const place = (index) => [own[0] + Math.floor(index / 3) - 1, own[1] + (index % 3) - 1];
+    const inside = ([r, c]) => r >= 0 && c >= 0 && r < image.rows && c < image.columns;
+    const known = shares.map((share, index) => (inside(place(index)) ? share : -1)); // the image may be a crop
+    const most = known.indexOf(Math.max(...known));
+    const token = state.token ?? place(most);
     cells.forEach((cell, index) => {
       cell.textContent = (100 * shares[index]).toFixed(1);
       cell.style.setProperty("--share", `${100 * shares[index]}%`);

@@ -50,6 +50,12 @@ class ImageConfusions:
     predictions: np.ndarray
     counts: np.ndarray
 
+    def total(self) -> np.ndarray:
+        """Return the sum of the matrices: pixels by label (rows) and prediction (columns), int64 (K, K)."""
+        total = np.zeros((self.num_classes,) * 2, np.int64)
+        np.add.at(total, (self.labels, self.predictions), self.counts)
+        return total
+
     def correct(self) -> np.ndarray:
         """Return the correct pixels of each image and class, int64 (N, K)."""
         right = self.labels == self.predictions

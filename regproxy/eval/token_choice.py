@@ -32,14 +32,14 @@ class Candidates:
 
     `classes` are int64 (H, W), the others float64 (H, W). `shares` are the shares of a token's own class in
     its region, `shares_around` those in the 3 x 3 tokens around it. `depths` are the distances of its centre
-    from the next other class or the image's edge, in sides of a token. `shown` are the tokens to choose from.
+    from the next other class or the image's edge, in sides of a token. `eligible` may be chosen.
     """
 
     classes: np.ndarray
     shares: np.ndarray
     shares_around: np.ndarray
     depths: np.ndarray
-    shown: np.ndarray
+    eligible: np.ndarray
 
 
 def classes_by_shape(labels: Iterable[np.ndarray], num_classes: int) -> tuple[list[int], list[int]]:
@@ -73,19 +73,19 @@ def border_pixels(label: np.ndarray) -> np.ndarray:
 
 
 def candidates(regions: ImageRegions, label: np.ndarray) -> Candidates:
-    """Return the tokens of an image, and which are shown: those with eight neighbours, if there are any.
+    """Return the tokens of an image. Eligible are those with eight neighbours, if there are any.
 
-    Tokens whose centres lie in the padding of the network's input do not count.
+    Tokens whose centres lie in the padding of the network's input are neither eligible nor neighbours.
 
     Args:
         label: (X, Y) classes of the same image in any size: its annotation, or a prediction.
     """
-    shown = np.zeros(regions.grid, bool)
+    eligible = np.zeros(regions.grid, bool)
     rows, columns = (max(int(side / regions.patch + 0.5), 1) for side in regions.pixels.shape[:2])
-    shown[tuple(slice(1, count - 1) if count > 2 else slice(count) for count in (rows, columns))] = True
+    eligible[tuple(slice(1, count - 1) if count > 2 else slice(count) for count in (rows, columns))] = True
     affinity = torch.from_numpy(regions.affinity)[None]
     shares, around = (own_shares(regions, label, one) for one in (affinity, torch.ones_like(affinity)))
-    return Candidates(regions.classes, shares, around, _depths(regions, label), shown)
+    return Candidates(regions.classes, shares, around, _depths(regions, label), eligible)
 
 
 def own_shares(regions: ImageRegions, label: np.ndarray, affinity: Tensor) -> np.ndarray:
@@ -129,7 +129,7 @@ def choose_tokens(
     Args:
         thin, large: orders of the classes, as from `classes_by_shape`.
     """
-    free, chosen = [image.shown.copy() for image in images], list[Token]()
+    free, chosen = [image.eligible.copy() for image in images], list[Token]()
     for order, values, count in (
         (thin, [image.shares - image.shares_around for image in images], num_thin),
         (large, [image.depths for image in images], num_inner),

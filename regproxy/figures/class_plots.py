@@ -1,6 +1,5 @@
 """The IoU of every class: the baseline and the main variant beside each other, and their difference."""
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from regproxy.data.pairs import palette
 from regproxy.drawing.style import GAIN, INK, LINE_COLOURS, LOSS, plot
 from regproxy.figures.names import short_names
 from regproxy.report.aggregate import Score, Scores
+from regproxy.report.classes import class_summaries
 from regproxy.report.layout import Picture, data_title
 
 if TYPE_CHECKING:
@@ -67,19 +67,8 @@ def draw_classes(profile: Profile, scores: Scores, data: DataConfig, out: Path) 
 
 def class_scores(baseline: Score, main: Score) -> list[ClassScore]:
     """Return the scores of the classes for which both variants have an IoU, in the order of the classes."""
-    pairs = zip(_summaries(baseline), _summaries(main), strict=True)
+    pairs = zip(class_summaries(baseline), class_summaries(main), strict=False)
     return [ClassScore(index, *pair) for index, pair in enumerate(pairs) if None not in pair]
-
-
-def _summaries(score: Score) -> list[tuple[float, float, float] | None]:
-    """Return median, minimum and maximum of each class; None for a class without an IoU in any seed."""
-    unknown = (None,) * score.variant.data.num_classes
-    records = [trial.result.get("iou_per_class") or unknown for trial in score.trials.values()]
-    summaries = []
-    for values in zip(*records, strict=True):
-        known = [100 * value for value in values if value is not None]
-        summaries.append((statistics.median(known), min(known), max(known)) if known else None)
-    return summaries
 
 
 def _draw(shown: Sequence[ClassScore], names: Sequence[str], data: DataConfig, path: Path) -> None:

@@ -8,7 +8,6 @@ import numpy as np
 from regproxy.config.profile import Profile
 from regproxy.config.variant import DataConfig
 from regproxy.drawing.style import INK, LINE_COLOURS, plot
-from regproxy.figures.image_choice import split_confusion
 from regproxy.figures.names import short_names
 from regproxy.report.aggregate import Scores
 from regproxy.report.layout import Picture, data_title
@@ -28,7 +27,7 @@ def draw_confusions(profile: Profile, scores: Scores, data: DataConfig, out: Pat
     if confusions is None:
         return []
     path = out / f"confusions-{data.name}.png"
-    matrix = split_confusion(confusions)
+    matrix = confusions.total()
     shown = draw_confusion(matrix, data.classes, path)
     labelled = int((matrix.sum(axis=1) > 0).sum())
     rest = (

@@ -54,13 +54,6 @@ def spread(length: int, count: int) -> list[int]:
     return [(2 * index + 1) * length // (2 * count) for index in range(count)]
 
 
-def split_confusion(confusions: ImageConfusions) -> np.ndarray:
-    """Return the sum of the matrices of all images: pixels by label (rows) and prediction, int64 (K, K)."""
-    total = np.zeros((confusions.num_classes,) * 2, np.int64)
-    np.add.at(total, (confusions.labels, confusions.predictions), confusions.counts)
-    return total
-
-
 def image_mious(confusions: ImageConfusions) -> np.ndarray:
     """Return the mIoU of each image in 0..1, float64 (N,): see `label_miou`."""
     return label_miou(confusions.correct(), confusions.labelled(), confusions.predicted())

@@ -38,7 +38,9 @@ def class_section(
     shown = {name: score for name, score in shown.items() if _iou_of_seeds(score)}
     if not shown:
         return None
-    medians = {name: class_medians(score) for name, score in shown.items()}
+    medians = {
+        name: [summary and summary[0] for summary in class_summaries(score)] for name, score in shown.items()
+    }
     columns = [Column("class", data.classes)]
     for name, score in shown.items():
         texts = [NO_VALUE if value is None else f"{value:.2f}" for value in medians[name]]
@@ -64,11 +66,14 @@ def class_section(
     )
 
 
-def class_medians(score: Score) -> list[float | None]:
-    """Return the median IoU of each class over the scored seeds, in percent; None if no seed has a value."""
+def class_summaries(score: Score) -> list[tuple[float, float, float] | None]:
+    """Return median, minimum and maximum IoU of each class over the scored seeds, in percent.
+
+    None stands for a class without a value in any seed. The list is empty if no record has values.
+    """
     by_class = zip(*_iou_of_seeds(score).values(), strict=True)
-    present = [[value for value in values if value is not None] for values in by_class]
-    return [100 * statistics.median(values) if values else None for values in present]
+    known = [[100 * value for value in values if value is not None] for values in by_class]
+    return [(statistics.median(values), min(values), max(values)) if values else None for values in known]
 
 
 def _iou_of_seeds(score: Score) -> dict[int, Sequence[float | None]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from regproxy.config.profile import Profile, Row, Table
 from regproxy.report.aggregate import Complexity, Metric, Score, Scores
-from regproxy.report.classes import class_medians
+from regproxy.report.classes import class_summaries
 from regproxy.report.layout import label_text
 from regproxy.runs.history import read_history
 
@@ -67,9 +67,9 @@ def curves_csv(scores: Scores) -> str:
 def classes_csv(scores: Scores) -> str:
     """Return the IoU of each class, median over the scored seeds in percent, for every variant, as CSV."""
     lines = [
-        {"dataset": dataset, "variant": variant, "class": name, "iou": iou and round(iou, 4)}
+        {"dataset": dataset, "variant": variant, "class": name, "iou": summary and round(summary[0], 4)}
         for (variant, dataset), score in scores.items()
-        for name, iou in zip(score.variant.data.classes, class_medians(score), strict=False)
+        for name, summary in zip(score.variant.data.classes, class_summaries(score), strict=False)
     ]
     return _csv(("dataset", "variant", "class", "iou"), lines)
 

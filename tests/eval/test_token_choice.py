@@ -79,7 +79,7 @@ def test_tokens_of_the_padding_and_of_the_edge_are_not_shown() -> None:
             np.zeros((height, width, 3), np.uint8),
             8,
         )
-        return np.argwhere(candidates(regions, np.zeros((height, width), np.uint8)).shown).tolist()
+        return np.argwhere(candidates(regions, np.zeros((height, width), np.uint8)).eligible).tolist()
 
     assert shown(32, 40) == [[row, column] for row in (1, 2) for column in (1, 2, 3)]
     assert shown(27, 35) == [[1, 1], [1, 2]]  # half of a cell is outside

@@ -103,7 +103,13 @@ def draw_tokens(panels: Sequence[TokenPanel], path: Path) -> None:
             axes.set_axis_off()
             _outline(axes, panel.cell)
             if pixels is panel.pixels:
-                axes.set_title(panel.title, fontsize=min(10.0, 150 / len(panel.title)), color=INK, pad=4)
+                axes.set_title(
+                    panel.title,
+                    fontsize=min(10.0, 150 / len(panel.title)),
+                    color=INK,
+                    pad=4,
+                    parse_math=False,
+                )
         axes.text(
             0.5, -0.04, panel.note, fontsize=7.5, color=INK, transform=axes.transAxes, ha="center", va="top"
         )
@@ -146,6 +152,7 @@ def draw_heat(
             color="white",
             ha="right" if is_right else "left",
             va="bottom" if is_low else "top",
+            parse_math=False,
             path_effects=_halo(2.0),
         )
     figure.savefig(path, format="png", metadata={"Software": None})  # no version: equal files

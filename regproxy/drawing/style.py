@@ -34,6 +34,7 @@ _STYLE = {
     "legend.frameon": False,
     "svg.fonttype": "none",
     "text.color": INK,
+    "text.parse_math": False,  # a class may be named with dollar signs
     "xtick.color": INK,
     "ytick.color": INK,
 }

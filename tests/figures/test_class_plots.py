@@ -103,3 +103,9 @@ def test_of_150_classes_the_most_confused_are_shown(tmp_path: Path) -> None:
     assert chosen.tolist() == [10, *range(30, 47), 140, 149]
     assert confusion_plots.draw_confusion(matrix, ADE20K, tmp_path / "a.png") == 20
     assert f">{ADE20K[140]}</text>" in (tmp_path / "a.svg").read_text()
+
+
+def test_names_with_dollar_signs_are_no_formulas(tmp_path: Path) -> None:
+    name = r"a $\frac{$"
+    confusion_plots.draw_confusion(np.eye(2, dtype=int), [name, "b"], tmp_path / "a.png")
+    assert f">{name}</text>" in (tmp_path / "a.svg").read_text()

@@ -47,7 +47,9 @@ def test_heat_is_the_colour_map_over_the_darkened_image() -> None:
 def panel(side: int, number: int) -> drawing.TokenPanel:
     pixels = np.full((side, side, 3), 120, np.uint8)
     heat = np.linspace(0, 1, side * side).reshape(side, side)
-    return drawing.TokenPanel(f"{number} pole", "region: 50%\n3×3 cells: 20%", pixels, heat, (8, 8, 16, 16))
+    return drawing.TokenPanel(
+        f"{number} pole $\\frac{{$", "region: 50%\n3×3 cells: 20%", pixels, heat, (8, 8, 16, 16)
+    )
 
 
 @pytest.mark.parametrize("count", [1, 8])
@@ -62,7 +64,7 @@ def test_token_panels_are_a_reproducible_png(tmp_path: Path, count: int) -> None
 
 def test_a_heat_picture_has_the_images_size_and_white_cells(tmp_path: Path) -> None:
     pixels, heat = np.zeros((300, 421, 3), np.uint8), np.zeros((300, 421), np.float32)
-    tokens = [("1 pole", (100.0, 40.0, 160.0, 100.0)), ("2 car", (240.0, 360.0, 300.0, 420.0))]
+    tokens = [("1 pole $\\frac{$", (100.0, 40.0, 160.0, 100.0)), ("2 car", (240.0, 360.0, 300.0, 420.0))]
     drawing.draw_heat(pixels, heat, tokens, tmp_path / "heat.png")
     drawn = cv2.imread(str(tmp_path / "heat.png"))
     assert drawn.shape == (300, 421, 3)

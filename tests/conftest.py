@@ -16,7 +16,10 @@ from regproxy.config.profile_file import load_profile
 from regproxy.config.variant import Variant
 from regproxy.data.prepare import prepare
 from regproxy.demo.layouts import write_demo
+from regproxy.runs.shared_storage import SharedStorage
 from regproxy.runs.trial import Trial, Workspace
+from regproxy.storage import remote
+from regproxy.storage.remote import Storage
 
 # Ray reads these when it is imported, in this process and in the processes that tests start.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
@@ -69,3 +72,11 @@ def profile() -> Profile:
     """The smoke profile with three seeds and published values."""
     table = Table(name="t1", title="Output strides", columns=("arch.", "h×w"), complexity=True, rows=ROWS)
     return dataclasses.replace(load_profile("smoke"), name="p", seeds=(0, 1, 2), tables=(table,))
+
+
+@pytest.fixture
+def shared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SharedStorage:
+    """A storage that nodes share, in a temporary folder; failed operations are retried at once."""
+    monkeypatch.setattr(remote, "WAITS_S", (0.01, 0.01))
+    monkeypatch.setenv("REGPROXY_CACHE", str(tmp_path / "node"))
+    return SharedStorage(Storage(f"file://{tmp_path}/store"))

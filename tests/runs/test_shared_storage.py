@@ -12,7 +12,6 @@ from regproxy.errors import DamagedError
 from regproxy.runs.shared_storage import SharedStorage
 from regproxy.runs.stored_run import download_run
 from regproxy.runs.trial import Trial
-from regproxy.storage import remote as remote_module
 from regproxy.storage.remote import Storage
 from regproxy.train.context import Context
 from regproxy.train.progress import run_to_end
@@ -20,13 +19,6 @@ from regproxy.train.remote import local_weights, train_anywhere
 
 MakeTrial = Callable[..., Trial]
 CHANGES = {"log_every": 1, "checkpoint_every": 2}
-
-
-@pytest.fixture(autouse=True)
-def shared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SharedStorage:
-    monkeypatch.setattr(remote_module, "WAITS_S", (0.01, 0.01))
-    monkeypatch.setenv("REGPROXY_CACHE", str(tmp_path / "node"))
-    return SharedStorage(Storage(f"file://{tmp_path}/store"))
 
 
 def test_a_run_of_another_recipe_is_not_downloaded(shared, make_trial: MakeTrial, tmp_path: Path) -> None:

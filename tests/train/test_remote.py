@@ -11,7 +11,6 @@ from workers import train_together
 from regproxy.errors import StorageError
 from regproxy.runs.shared_storage import SharedStorage
 from regproxy.runs.trial import Trial
-from regproxy.storage import remote as remote_module
 from regproxy.storage.remote import Storage
 from regproxy.train.context import Context
 from regproxy.train.progress import Progress, run_to_end
@@ -19,13 +18,6 @@ from regproxy.train.remote import train_anywhere
 
 MakeTrial = Callable[..., Trial]
 CHANGES = {"log_every": 1, "checkpoint_every": 2}
-
-
-@pytest.fixture(autouse=True)
-def shared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SharedStorage:
-    monkeypatch.setattr(remote_module, "WAITS_S", (0.01, 0.01))
-    monkeypatch.setenv("REGPROXY_CACHE", str(tmp_path / "node"))
-    return SharedStorage(Storage(f"file://{tmp_path}/store"))
 
 
 def other_node(tmp_path: Path) -> None:

@@ -39,7 +39,8 @@ def check_complete(project: Path) -> None:
         for run in variants:
             below = [seed for seed in seeds if seed["tags"]["mlflow.parentRunId"] == run["run_id"]]
             assert run["metrics"]["miou max"] == max(seed["metrics"]["miou"] for seed in below)
-            assert run["start_time"] == min(seed["start_time"] for seed in below)
+            # MLflow cannot move a start, so the variant has that of the seed whose first report came first.
+            assert run["start_time"] in [seed["start_time"] for seed in below]
             assert run["end_time"] == max(seed["end_time"] for seed in below)
             assert run["params"].keys() >= {"variant", "model.head"} and len(run["params"]) < 10
     (report,) = (run for run in runs if run["experiment"] == "smoke")

@@ -4,6 +4,7 @@ A slow or unreachable MLflow server delays no stage by more than a second and fa
 `python -m pipelines.tracking.sync demo` uploads whatever is missing; running it again is safe.
 """
 
+import math
 import os
 import subprocess
 import sys
@@ -157,6 +158,7 @@ class Uploader:
         problems = []
         with self._lock:
             states = [replace(state, points=list(state.points)) for state in self._states.values()]
+        states.sort(key=lambda state: state.started or math.inf)  # the first seed gives its variant the start
         for state in states:
             name = state.trial.name
             if self._uploaded.get(name) == state.version or self._timed_out.is_set():

@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from pipelines.tracking.uploader import Uploader
 from pipelines.tracking.values import class_names
 from regproxy.data.prepared import manifest_sha256
 from regproxy.runs.trial import Trial
+from regproxy.train.progress import Progress
 
 AWKWARD = [
     "car [old]",
@@ -147,3 +149,22 @@ def test_no_two_classes_share_a_name(classes: list[str]) -> None:
     assert len(set(names)) == len(classes)
     for name in names:
         _validate_metric_name(f"iou/{name}")
+
+
+def test_the_seed_that_started_first_is_uploaded_first(new_trial: Trial) -> None:
+    """It creates the run of its variant, whose start MLflow cannot change later."""
+    uploader, order = Uploader("smoke"), []
+    for seed, started in enumerate((200.0, None, 100.0)):
+        trial = replace(new_trial, seed=seed)
+        uploader.add_missing(trial)
+        if started:
+            uploader.progress(trial, ["vm"], Progress(0, 8, started=started))
+
+    def ignore(*_: object, **__: object) -> None:
+        pass
+
+    store = SimpleNamespace(
+        update=lambda state: order.append(state.trial.seed), update_variants=ignore, add_host_metrics=ignore
+    )
+    assert uploader._upload(store, closing=False) == []
+    assert order == [2, 0, 1]

@@ -13,7 +13,7 @@ import torch
 from benchmarks import reference
 from benchmarks.measure import Section, Settings, in_turns, main, milliseconds, ratio
 from benchmarks.scenes import encoded_pairs, prepared
-from regproxy.config.variant import Recipe
+from regproxy.config.recipe import Recipe
 from regproxy.data.loader import decode, normalise
 from regproxy.data.order import augmentation_generator
 from regproxy.data.transforms import augment, pad

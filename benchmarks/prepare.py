@@ -15,7 +15,7 @@ from PIL import Image
 
 from benchmarks.measure import Section, Settings, in_turns, main, milliseconds, ratio
 from benchmarks.scenes import encoded_pairs
-from regproxy.config.variant import DataConfig
+from regproxy.config.dataset import DataConfig
 from regproxy.data.prepare import prepare
 from regproxy.data.shards import Record, ShardWriter, write_manifest
 

@@ -14,7 +14,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
-from regproxy.config.variant import IGNORE_LABEL, Recipe
+from regproxy.config.dataset import IGNORE_LABEL
+from regproxy.config.recipe import Recipe
 from regproxy.data.geometry import rescaled_size
 from regproxy.eval.stitching import window_starts
 from regproxy.model.affinity import outside_neighbours

@@ -16,7 +16,7 @@ import torch
 from benchmarks.measure import Section, Settings, in_turns, main, milliseconds
 from benchmarks.scenes import HEIGHT, WIDTH, encoded_pairs, prepared
 from benchmarks.train_step import train_step
-from regproxy.config.variant import Recipe
+from regproxy.config.recipe import Recipe
 from regproxy.data.loader import micro_batches
 from regproxy.data.shards import Record, Shards, ShardWriter, write_manifest
 

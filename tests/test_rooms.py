@@ -26,6 +26,7 @@ RANKS = {  # a room imports only rooms of a lower rank
     "plan": 6,
     "report": 6,
     "figures": 7,
+    "inference": 7,
     "cli": 8,
 }
 EDGES = {"ray": "cluster", "mlflow": "tracking"}  # library -> the folder of pipelines/ that may import it

@@ -34,8 +34,8 @@ def run_on_images(
     Returns:
         The exit status: 1 if an image failed, else 0.
     """
-    from regproxy.cli.image_files import skipped_files
     from regproxy.cli.progress_bar import progress_bar
+    from regproxy.inference.image_files import skipped_files
     from regproxy.model.device import default_device
 
     device = options.device or default_device()

@@ -23,7 +23,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from regproxy.cli.label_maps import predict_files
+    from regproxy.inference.label_maps import predict_files
 
     settings = {"multi_scale": options.multi_scale, "overlay": options.overlay}
     return run_on_images(predict_files, options, action="predicting", product="label maps", **settings)

@@ -31,7 +31,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from regproxy.cli.region_pictures import draw_region_files
+    from regproxy.inference.region_pictures import draw_region_files
 
     return run_on_images(
         draw_region_files, options, action="drawing", product="pictures of regions", tokens=options.tokens

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from regproxy.config.class_tables import ADE20K, CITYSCAPES, CITYSCAPES_VALUES, Colour
+from regproxy.config.dataset import IGNORE_LABEL
 from regproxy.config.parse import choose
-from regproxy.config.variant import IGNORE_LABEL
 from regproxy.errors import ConfigError
 
 SPLITS = ("train", "val")  # our names of the splits; folders may be called differently

@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from regproxy.config.dataset import DataConfig
+from regproxy.config.network import Backbone
 from regproxy.config.parse import check_range, choose
-from regproxy.config.variant import Backbone, DataConfig, Variant
+from regproxy.config.variant import Variant
 from regproxy.errors import ConfigError
 
 

@@ -9,10 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from regproxy.config.dataset import DataConfig
 from regproxy.config.formats import FORMATS, resolve_classes
+from regproxy.config.network import ModelConfig
 from regproxy.config.parse import choose, parse
 from regproxy.config.profile import Architecture, Profile, Settings, Table
-from regproxy.config.variant import DataConfig, Evaluation, ModelConfig, Recipe, Variant
+from regproxy.config.recipe import Recipe
+from regproxy.config.variant import Evaluation, Variant
 from regproxy.config.yaml_file import read_yaml
 from regproxy.errors import ConfigError
 

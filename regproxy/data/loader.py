@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from regproxy.config.variant import Recipe
+from regproxy.config.recipe import Recipe
 from regproxy.data.order import augmentation_generator, rank_positions, sample_at
 from regproxy.data.shards import Shards
 from regproxy.data.transforms import augment, pad

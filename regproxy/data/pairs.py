@@ -1,17 +1,13 @@
 """Find the pairs of image and label of a data set on disk, and map label values to train ids."""
 
-import colorsys
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
+from regproxy.config.dataset import DataConfig
 from regproxy.config.formats import FORMATS, SPLITS
 from regproxy.config.parse import choose
-from regproxy.config.variant import IGNORE_LABEL, DataConfig
-from regproxy.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -21,47 +17,6 @@ class Pair:
     id: str
     image: Path
     label: Path
-
-
-def label_table(data: DataConfig) -> np.ndarray:
-    """Return the train id of each label value on disk: int16 (256,), 255 for void, -1 for unknown values.
-
-    Classes of the format that are not in `data.classes` are void.
-
-    Raises:
-        ConfigError: a void label is not in 0..255, or is the value of a class of a folder data set.
-    """
-    official = FORMATS[data.format].values
-    values = official or dict(enumerate(data.classes)) | {IGNORE_LABEL: None}
-    train_ids = {name: train_id for train_id, name in enumerate(data.classes)}
-    table = np.full(256, -1, np.int16)
-    for value, name in values.items():
-        table[value] = train_ids.get(name, IGNORE_LABEL)
-    for value in data.void_labels:
-        invalid = f"data set {data.name}: void label {value} is invalid:"
-        if not 0 <= value <= 255:
-            raise ConfigError(f"{invalid} expected 0..255. Correct it.")
-        if not official and value < data.num_classes:
-            raise ConfigError(
-                f"{invalid} it is also the value of class {data.classes[value]!r}. "
-                "Remove it from void_labels or renumber the labels."
-            )
-        table[value] = IGNORE_LABEL
-    return table
-
-
-def palette(data: DataConfig) -> np.ndarray:
-    """Return the colours of K classes, uint8 (K, 3) RGB: official, or generated for a folder data set."""
-    official = FORMATS[data.format].palette
-    if official:
-        return np.array([official[name] for name in data.classes], np.uint8)
-    colours = []
-    for index in range(data.num_classes):
-        # Steps of the golden ratio keep the hues of neighbouring ids far apart for any number of classes.
-        hue = (0.58 + index * 0.61803399) % 1
-        saturation, value = ((0.62, 0.88), (0.80, 0.62), (0.42, 0.96))[index % 3]
-        colours.append(colorsys.hsv_to_rgb(hue, saturation, value))
-    return np.rint(255 * np.array(colours)).astype(np.uint8)
 
 
 def find_pairs(data: DataConfig, split: Literal["train", "val"]) -> tuple[list[Pair], list[str]]:

@@ -1,6 +1,5 @@
 """Convert raw folders to shards: decode and check every file, then store it."""
 
-import io
 import multiprocessing
 import os
 from collections import deque
@@ -14,11 +13,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
+from regproxy.config.dataset import DataConfig
 from regproxy.config.formats import SPLITS
-from regproxy.config.variant import DataConfig
-from regproxy.data.pairs import Pair, find_pairs, label_table
+from regproxy.data.images import decode_image
+from regproxy.data.labels import label_table, read_label
+from regproxy.data.pairs import Pair, find_pairs
 from regproxy.data.shards import MANIFEST, Record, ShardWriter, write_manifest
 from regproxy.errors import DataError
 from regproxy.storage.atomic import atomic_folder
@@ -98,70 +98,6 @@ def encode_label(label: np.ndarray) -> bytes:
     """Return train ids, uint8 (H, W), as a PNG file for a shard."""
     _, encoded = cv2.imencode(".png", label, _LABEL_PNG)
     return encoded.tobytes()
-
-
-def decode_image(encoded: bytes, *, upright: bool = False) -> np.ndarray:
-    """Decode a JPEG or PNG of any kind to (H, W, 3) uint8 RGB.
-
-    Args:
-        upright: rotate the image as its EXIF orientation says. Without it pixels match those of the label.
-
-    Raises:
-        DataError: the image cannot be decoded.
-    """
-    flags = cv2.IMREAD_COLOR_RGB | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION)
-    try:
-        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
-    except cv2.error:
-        image = None
-    if image is None:
-        raise DataError("the image cannot be decoded: expected a JPEG or PNG. Replace it.")
-    return image
-
-
-def read_label(encoded: bytes, *, table: np.ndarray) -> np.ndarray:
-    """Decode a label PNG to train ids, uint8 (H, W). A palette image is read as its indices.
-
-    Args:
-        table: train id of each value on disk, int16 (256,), negative for unknown values (see `label_table`).
-
-    Raises:
-        DataError: the label is not a PNG, is damaged, has several channels, or has unknown values.
-    """
-    try:
-        # Not OpenCV, which returns a palette's colours instead of its indices.
-        with Image.open(io.BytesIO(encoded), formats=("PNG",)) as picture:
-            mode = picture.mode
-            values = np.asarray(picture)
-    except UnidentifiedImageError:
-        raise DataError("the label is not a PNG image. Save it as a single-channel PNG.") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"the label cannot be decoded ({error}). Replace it.") from None
-    if values.ndim != 2:
-        raise DataError(
-            f"the label is invalid: expected one channel of class ids; got {values.shape[2]} ({mode}). "
-            "Map its colours to ids and save it as a single-channel PNG."
-        )
-    if values.dtype == np.uint8:
-        # Pillow stretches grey PNGs of 2 and 4 bits to 0..255. Bytes 24 and 25 are bit depth and colour type.
-        depth, colour_type = encoded[24], encoded[25]
-        values = values // ({2: 85, 4: 17}.get(depth, 1) if colour_type == 0 else 1)
-        ids = cv2.LUT(values, table)
-    else:  # 1 or 16 bits: values above 255 are unknown
-        ids = np.append(table, np.int16(-1))[np.minimum(values, 256)]
-    if ids.min() < 0:
-        known, unknown = _ranges(np.flatnonzero(table >= 0)), _ranges(np.unique(values[ids < 0]))
-        raise DataError(
-            f"the label is invalid: expected values {known}; got {unknown}. "
-            "Correct the label or add the values to void_labels."
-        )
-    return ids.astype(np.uint8)
-
-
-def _ranges(values: np.ndarray) -> str:
-    """Return sorted integers as text such as "0..4, 7, 255"."""
-    runs = np.split(values, np.flatnonzero(np.diff(values) > 1) + 1)
-    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}..{run[-1]}" for run in runs)
 
 
 def _map_ordered(function: Callable[[Pair], Any], items: Iterable[Pair], *, workers: int) -> Iterator[Any]:

@@ -13,9 +13,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from regproxy.config.dataset import IGNORE_LABEL
 from regproxy.config.formats import SPLITS
 from regproxy.config.parse import choose
-from regproxy.config.variant import IGNORE_LABEL
 from regproxy.errors import DataError
 from regproxy.storage.hashing import file_sha256
 from regproxy.storage.json_file import write_json

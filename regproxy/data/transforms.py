@@ -7,7 +7,8 @@ the device normalises whole batches. Images are (H, W, 3) uint8 RGB, labels (H, 
 import cv2
 import numpy as np
 
-from regproxy.config.variant import IGNORE_LABEL, Recipe
+from regproxy.config.dataset import IGNORE_LABEL
+from regproxy.config.recipe import Recipe
 from regproxy.data.geometry import rescaled_size
 
 _CROP_RETRIES = 10  # draws of another crop while one class fills too much

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from regproxy.config.variant import IGNORE_LABEL
+from regproxy.config.dataset import IGNORE_LABEL
 
 WRONG = np.array([255, 84, 48], np.uint8)  # RGB; strong on the dark image, for colour-blind readers too
 _VOID = 128

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from regproxy.config.variant import IGNORE_LABEL, Variant
+from regproxy.config.dataset import IGNORE_LABEL
+from regproxy.config.variant import Variant
 from regproxy.data.geometry import rescaled_size
 from regproxy.data.loader import decode
 from regproxy.data.shards import Shards

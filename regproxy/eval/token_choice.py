@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from regproxy.config.variant import IGNORE_LABEL
+from regproxy.config.dataset import IGNORE_LABEL
 from regproxy.eval.image_regions import ImageRegions
 from regproxy.model.regions import class_counts, region_masses
 

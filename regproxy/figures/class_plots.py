@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from regproxy.config.dataset import DataConfig
 from regproxy.config.profile import Profile
-from regproxy.config.variant import DataConfig
-from regproxy.data.pairs import palette
+from regproxy.data.labels import palette
 from regproxy.drawing.style import GAIN, INK, LINE_COLOURS, LOSS, plot
 from regproxy.figures.names import short_names
 from regproxy.report.aggregate import Score, Scores

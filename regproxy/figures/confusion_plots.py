@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from regproxy.config.dataset import DataConfig
 from regproxy.config.profile import Profile
-from regproxy.config.variant import DataConfig
 from regproxy.drawing.style import INK, LINE_COLOURS, plot
 from regproxy.figures.names import short_names
 from regproxy.report.aggregate import Scores

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from regproxy.config.dataset import DataConfig
 from regproxy.config.profile import Profile
-from regproxy.config.variant import DataConfig
-from regproxy.data.pairs import palette
+from regproxy.data.labels import palette
 from regproxy.figures.lines import families
 from regproxy.figures.names import short_names
 from regproxy.report.aggregate import Score, Scores

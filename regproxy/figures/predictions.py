@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from regproxy.config.dataset import IGNORE_LABEL, DataConfig
 from regproxy.config.profile import Profile
-from regproxy.config.variant import IGNORE_LABEL, DataConfig
-from regproxy.data.pairs import palette
+from regproxy.data.labels import palette
 from regproxy.drawing.panels import WRONG, fit, paint_errors, paint_label
 from regproxy.drawing.picture_grid import LegendEntry, Pair, box_of, draw_grid
 from regproxy.figures.image_choice import Choice, choose_images, image_mious, label_miou

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from regproxy.config.dataset import DataConfig
 from regproxy.config.profile import Profile
-from regproxy.config.variant import DataConfig
-from regproxy.data.pairs import palette
+from regproxy.data.labels import palette
 from regproxy.drawing.picture_grid import Pair, draw_grid
 from regproxy.drawing.regions import TokenPanel, border_lines, draw_tokens, enlarged, mean_colours
 from regproxy.figures.image_choice import spread

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from regproxy.config.variant import Backbone
+from regproxy.config.network import Backbone
 from regproxy.errors import ConfigError
 from regproxy.model.backbone import VisionTransformer
 from regproxy.model.torchvision_ops import declare_missing_operators

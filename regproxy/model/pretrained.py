@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
-from regproxy.config.variant import ModelConfig
+from regproxy.config.network import ModelConfig
 from regproxy.errors import ConfigError, DataError
 from regproxy.model.backbone import VisionTransformer, resize_position_embedding
 from regproxy.model.state_diff import describe_differences

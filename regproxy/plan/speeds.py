@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 from regproxy.config.parse import check_range
-from regproxy.config.variant import Recipe, Variant
+from regproxy.config.recipe import Recipe
+from regproxy.config.variant import Variant
 from regproxy.errors import ConfigError
 from regproxy.plan.complexity import build_on_meta, gmacs
 

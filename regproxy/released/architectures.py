@@ -9,8 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from regproxy.config.dataset import DataConfig
 from regproxy.config.formats import FORMATS
-from regproxy.config.variant import Backbone, DataConfig, Evaluation, ModelConfig, Recipe, Variant
+from regproxy.config.network import Backbone, ModelConfig
+from regproxy.config.recipe import Recipe
+from regproxy.config.variant import Evaluation, Variant
 from regproxy.errors import DataError
 
 Dataset = Literal["ade20k", "cityscapes"]

@@ -3,8 +3,8 @@
 import statistics
 from collections.abc import Sequence
 
+from regproxy.config.dataset import DataConfig
 from regproxy.config.profile import Profile
-from regproxy.config.variant import DataConfig
 from regproxy.report.aggregate import Score, Scores
 from regproxy.report.layout import (
     NO_VALUE,

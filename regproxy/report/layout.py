@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from regproxy.config.dataset import DataConfig
 from regproxy.config.formats import FORMATS
 from regproxy.config.profile import Profile
-from regproxy.config.variant import DataConfig
 
 NO_VALUE = "–"
 

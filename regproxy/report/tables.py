@@ -3,8 +3,8 @@
 import re
 from collections.abc import Sequence
 
+from regproxy.config.dataset import DataConfig
 from regproxy.config.profile import Profile, Table
-from regproxy.config.variant import DataConfig
 from regproxy.report.aggregate import Complexity, Metric, Score, Scores
 from regproxy.report.complexity_columns import complexity_columns
 from regproxy.report.layout import NO_VALUE, Column, Section, TextTable, data_title, signed

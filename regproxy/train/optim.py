@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from regproxy.config.variant import Recipe
+from regproxy.config.recipe import Recipe
 
 _UNDECAYED_TOKENS = ("pos_embed", "cls_token", "dist_token")
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d)

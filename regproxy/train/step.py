@@ -7,7 +7,8 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor, nn
 
-from regproxy.config.variant import IGNORE_LABEL, Recipe
+from regproxy.config.dataset import IGNORE_LABEL
+from regproxy.config.recipe import Recipe
 from regproxy.data.loader import Batch, normalise
 from regproxy.data.order import torch_seed
 from regproxy.errors import UserError

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from regproxy.config.variant import Recipe
+from regproxy.config.recipe import Recipe
 from regproxy.data.shards import Shards
 from regproxy.eval.metrics import mean_iou
 from regproxy.eval.score import confusion_of_shards

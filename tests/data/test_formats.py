@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from regproxy.config.dataset import DataConfig
 from regproxy.config.formats import FORMATS, resolve_classes
-from regproxy.config.variant import DataConfig
-from regproxy.data.pairs import Pair, find_pairs, label_table, palette
+from regproxy.data.labels import label_table, palette
+from regproxy.data.pairs import Pair, find_pairs
 from regproxy.errors import ConfigError
 
 

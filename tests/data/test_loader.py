@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from regproxy.config.variant import Recipe
+from regproxy.config.recipe import Recipe
 from regproxy.data.loader import Batch, decode, micro_batches, normalise
 from regproxy.data.order import sample_at
 from regproxy.data.shards import Shards

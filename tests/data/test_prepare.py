@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from regproxy.config.variant import DataConfig
-from regproxy.data.pairs import label_table
-from regproxy.data.prepare import prepare, read_label
+from regproxy.config.dataset import DataConfig
+from regproxy.data.labels import label_table, read_label
+from regproxy.data.prepare import prepare
 from regproxy.data.shards import MANIFEST, Shards
 from regproxy.errors import DataError
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from regproxy.config.variant import Recipe
+from regproxy.config.recipe import Recipe
 from regproxy.data.geometry import rescaled_size
 from regproxy.data.order import augmentation_generator
 from regproxy.data.transforms import (

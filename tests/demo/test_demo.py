@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from pipelines import demo_data, prepare
+from regproxy.config.dataset import DataConfig
 from regproxy.config.formats import FORMATS, resolve_classes
-from regproxy.config.variant import DataConfig
 from regproxy.data import prepare as convert
 from regproxy.data.shards import Shards
 from regproxy.demo.layouts import DEMO_CLASSES, draw_sample, write_demo

@@ -8,7 +8,8 @@ from largest_tensor import LargestTensor
 from torch import Tensor, nn
 from torch.nn import functional
 
-from regproxy.config.variant import IMAGENET_MEAN, IMAGENET_STD, Evaluation
+from regproxy.config.recipe import IMAGENET_MEAN, IMAGENET_STD
+from regproxy.config.variant import Evaluation
 from regproxy.data.geometry import rescaled_size
 from regproxy.eval import stitching
 from regproxy.eval.sliding import predict, predict_multi_scale

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from report_records import gather, write
 
+from regproxy.config.dataset import IGNORE_LABEL
 from regproxy.config.profile import Profile
-from regproxy.config.variant import IGNORE_LABEL
 from regproxy.drawing import panels, picture_grid
 from regproxy.eval.image_confusions import SparseMatrix, pack
 from regproxy.figures import predictions

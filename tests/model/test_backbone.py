@@ -10,8 +10,11 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from regproxy.config.dataset import DataConfig
+from regproxy.config.network import Backbone, ModelConfig
 from regproxy.config.profile_file import load_profile
-from regproxy.config.variant import Backbone, DataConfig, Evaluation, ModelConfig, Recipe, Variant
+from regproxy.config.recipe import Recipe
+from regproxy.config.variant import Evaluation, Variant
 from regproxy.errors import ConfigError
 from regproxy.eval.sliding import predict
 from regproxy.model.backbone import VisionTransformer

@@ -13,7 +13,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import regproxy
-from regproxy.config.variant import Backbone, DataConfig, Evaluation, ModelConfig, Recipe, Variant
+from regproxy.config.dataset import DataConfig
+from regproxy.config.network import Backbone, ModelConfig
+from regproxy.config.recipe import Recipe
+from regproxy.config.variant import Evaluation, Variant
 from regproxy.errors import ConfigError, DataError
 from regproxy.model.build import build
 from regproxy.model.regproxy import RegProxy

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from regproxy.config.variant import Backbone, ModelConfig
+from regproxy.config.network import Backbone, ModelConfig
 from regproxy.errors import ConfigError, DataError
 from regproxy.model.backbone import VisionTransformer
 from regproxy.model.build_backbone import build_backbone

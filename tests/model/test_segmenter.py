@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from regproxy.config.variant import Backbone
+from regproxy.config.network import Backbone
 from regproxy.errors import ConfigError
 from regproxy.model.build_backbone import build_backbone
 from regproxy.model.segmenter import MaskTransformer, Segmenter

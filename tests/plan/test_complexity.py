@@ -2,8 +2,11 @@
 
 import pytest
 
+from regproxy.config.dataset import DataConfig
+from regproxy.config.network import Backbone, ModelConfig
 from regproxy.config.profile_file import load_profile
-from regproxy.config.variant import Backbone, DataConfig, Evaluation, ModelConfig, Recipe, Variant
+from regproxy.config.recipe import Recipe
+from regproxy.config.variant import Evaluation, Variant
 from regproxy.plan.complexity import build_on_meta, complexity, gflops_paper, num_parameters
 
 TAPS = {"vit_large_patch16_384": 9, "vit_small_r26_s32_384": -1, "vit_large_r50_s32_384": -1}

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from regproxy.config.variant import IGNORE_LABEL, IMAGENET_MEAN, IMAGENET_STD
+from regproxy.config.dataset import IGNORE_LABEL
+from regproxy.config.recipe import IMAGENET_MEAN, IMAGENET_STD
 from regproxy.data.shards import Shards
 from regproxy.eval import score
 from regproxy.eval.image_confusions import unpack

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from regproxy.config.profile_file import load_profile
-from regproxy.config.variant import Recipe
+from regproxy.config.recipe import Recipe
 from regproxy.model.build import build
 from regproxy.train.optim import build_optimizer, learning_rate, undecayed_parameters
 

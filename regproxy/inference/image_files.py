@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from regproxy.config.variant import Variant
-from regproxy.data.prepare import decode_image
+from regproxy.data.images import decode_image
 from regproxy.errors import DataError
 from regproxy.storage.atomic import atomic_file
 

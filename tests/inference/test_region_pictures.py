@@ -10,10 +10,10 @@ from PIL import Image, ImageOps
 from saved_runs import VARIANT, make_run
 from smoke_profile import SMOKE_VARIANTS
 
-from regproxy.cli import region_pictures
 from regproxy.cli.main import main
 from regproxy.drawing.regions import border_lines
 from regproxy.eval.image_regions import ImageRegions, image_regions
+from regproxy.inference import region_pictures
 from regproxy.runs.saved_model import load_model
 
 ENDINGS = ("borders.png", "heat.png", "regions.png", "tokens.csv")

@@ -12,7 +12,7 @@ from saved_runs import VARIANT, make_run
 
 from regproxy.cli.main import main
 from regproxy.config.variant import Variant
-from regproxy.data.pairs import palette
+from regproxy.data.labels import palette
 from regproxy.eval.sliding import predict, predict_multi_scale
 from regproxy.runs.saved_model import load_model
 

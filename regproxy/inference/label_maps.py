@@ -8,7 +8,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from regproxy.cli.image_files import (
+from regproxy.data.labels import palette
+from regproxy.errors import ConfigError
+from regproxy.eval.sliding import predict, predict_multi_scale
+from regproxy.inference.image_files import (
     check_free,
     find_images,
     output_path,
@@ -16,9 +19,6 @@ from regproxy.cli.image_files import (
     save_picture,
     write_classes,
 )
-from regproxy.data.pairs import palette
-from regproxy.errors import ConfigError
-from regproxy.eval.sliding import predict, predict_multi_scale
 from regproxy.model.device import named_device
 from regproxy.runs.saved_model import load_model, load_variant
 

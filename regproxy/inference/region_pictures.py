@@ -10,7 +10,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from regproxy.cli.image_files import (
+from regproxy.config.variant import Evaluation
+from regproxy.data.geometry import rescaled_size
+from regproxy.data.labels import palette
+from regproxy.drawing.regions import border_lines, draw_heat, enlarged
+from regproxy.errors import ConfigError, DataError
+from regproxy.eval.image_regions import ImageRegions, image_regions, token_grid
+from regproxy.eval.token_choice import candidates, choose_tokens, classes_by_shape
+from regproxy.inference.image_files import (
     check_free,
     find_images,
     output_path,
@@ -18,13 +25,6 @@ from regproxy.cli.image_files import (
     save_picture,
     write_classes,
 )
-from regproxy.config.variant import Evaluation
-from regproxy.data.geometry import rescaled_size
-from regproxy.data.pairs import palette
-from regproxy.drawing.regions import border_lines, draw_heat, enlarged
-from regproxy.errors import ConfigError, DataError
-from regproxy.eval.image_regions import ImageRegions, image_regions, token_grid
-from regproxy.eval.token_choice import candidates, choose_tokens, classes_by_shape
 from regproxy.model.device import named_device
 from regproxy.runs.saved_model import load_model, load_variant
 from regproxy.storage.atomic import atomic_file

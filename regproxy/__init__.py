@@ -7,7 +7,7 @@ __all__ = ["__version__", "build_model", "load"]
 
 _SOURCES = {
     "build_model": ("regproxy.model.build", "build"),
-    "load": ("regproxy.runs.saved_model", "load_model"),
+    "load": ("regproxy.inference.load", "load"),
 }
 
 

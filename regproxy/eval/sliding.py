@@ -49,7 +49,7 @@ def predict(
             only for a network that returns an affinity.
     """
     view = _view(model, image, evaluation.scale, evaluation, (mean, std), observe)
-    return _classes([view], lambda logits: logits[0])
+    return _classes([view])
 
 
 @torch.inference_mode()
@@ -71,13 +71,31 @@ def predict_multi_scale(
         evaluation: scale, its `multi_scale_ratios`, window and stride.
         mean, std: the normalisation of the training, RGB, 0..255.
     """
-    views = []
-    for ratio in evaluation.multi_scale_ratios:
-        scale = tuple(int(side * ratio + 0.5) for side in evaluation.scale)
-        view = _view(model, image, scale, evaluation, (mean, std))
-        rows, columns = view.axes
-        views += [view, replace(view, axes=(rows, replace(columns, flipped=True)))]
-    return _classes(views, lambda logits: sum(one.softmax(dim=-1) for one in logits))
+    return _classes(_scaled_views(model, image, evaluation, (mean, std)))
+
+
+@torch.inference_mode()
+def predict_with_confidence(
+    model: nn.Module,
+    image: np.ndarray,
+    *,
+    evaluation: Evaluation,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    multi_scale: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the class of every pixel and its probability, float32 (X, Y) in 0..1.
+
+    The classes equal those of `predict`, or of `predict_multi_scale` if `multi_scale` is set. The other
+    arguments are theirs.
+    """
+    statistics = (mean, std)
+    if multi_scale:
+        views = _scaled_views(model, image, evaluation, statistics)
+    else:
+        views = [_view(model, image, evaluation.scale, evaluation, statistics)]
+    confidence = np.empty(image.shape[:2], np.float32)
+    return _classes(views, confidence), confidence
 
 
 @dataclass
@@ -152,8 +170,27 @@ def _view(
     return _View(model, pixels, tuple(axes), statistics, observe)
 
 
-def _classes(views: list[_View], combine: Callable[[list[Tensor]], Tensor]) -> np.ndarray:
-    """Return the best class of every pixel, (X, Y). `combine` turns the logits of all views into scores."""
+def _scaled_views(
+    model: nn.Module,
+    image: np.ndarray,
+    evaluation: Evaluation,
+    statistics: tuple[tuple[float, ...], tuple[float, ...]],
+) -> list[_View]:
+    """Return a view for each of the evaluation's ratios, and the same view flipped."""
+    views = []
+    for ratio in evaluation.multi_scale_ratios:
+        scale = tuple(int(side * ratio + 0.5) for side in evaluation.scale)
+        view = _view(model, image, scale, evaluation, statistics)
+        rows, columns = view.axes
+        views += [view, replace(view, axes=(rows, replace(columns, flipped=True)))]
+    return views
+
+
+def _classes(views: list[_View], confidence: np.ndarray | None = None) -> np.ndarray:
+    """Return the best class of every pixel, (X, Y), and write its probability to `confidence` if given.
+
+    The class of one view has the largest logit, that of several views the largest mean of their softmax.
+    """
     size, device = tuple(axis.size for axis in views[0].axes), views[0].pixels.device
     shape = _logits_shape(views[0].model, tuple(axis.window for axis in views[0].axes))
     prediction = torch.empty(size, dtype=torch.uint8 if shape[0] <= 256 else torch.int16, device=device)
@@ -161,8 +198,15 @@ def _classes(views: list[_View], combine: Callable[[list[Tensor]], Tensor]) -> n
         logits = [view.block((rows, columns), shape) for view in views]
         block = prediction[rows.start : rows.stop, columns.start : columns.stop]
         for tile in tiles(block.shape, shape[0], device):
-            best = combine([one.tile(*tile) for one in logits]).max(dim=-1).indices  # x y
-            block[tile] = best.to(prediction.dtype)
+            scores = [one.tile(*tile) for one in logits]  # x y K each
+            if len(scores) > 1:
+                scores = [sum(one.softmax(dim=-1) for one in scores)]
+            best, classes = scores[0].max(dim=-1)
+            block[tile] = classes.to(prediction.dtype)
+            if confidence is not None:
+                several = len(views) > 1
+                best = best / len(views) if several else (best - scores[0].logsumexp(dim=-1)).exp()
+                confidence[rows.start : rows.stop, columns.start : columns.stop][tile] = best.cpu().numpy()
     return prediction.cpu().numpy()
 
 

@@ -1,0 +1,70 @@
+"""Write a profile for a user's own images and labels, and select it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from regproxy.config.profile_file import load_profile, profile_path
+from regproxy.errors import ConfigError
+from regproxy.storage.atomic import atomic_file
+from regproxy.suggest.data_entry import describe_data
+from regproxy.suggest.profile_text import profile_text
+from regproxy.suggest.settings import choose_settings
+from regproxy.suggest.survey import Survey, survey
+
+_PARAMS = Path("params.yaml")
+
+
+def new_profile(
+    name: str,
+    images: Path,
+    labels: Path,
+    *,
+    classes: Sequence[str] = (),
+    colours: Path | None = None,
+    void: Sequence[int] = (),
+    pretrain: str = "augreg",
+    steps: int | None = None,
+    gpu: bool,
+    replace: bool = False,
+) -> str:
+    """Write `pipelines/profiles/<name>.yaml` and select it in params.yaml; return a text for the user.
+
+    Both files are relative to the working directory, which must be the repository's root. The profile is
+    checked before it becomes visible.
+
+    Args:
+        name: letters, digits, - and _.
+        images, labels: folders.
+        classes, colours, void: as in `describe_data`.
+        pretrain, steps, gpu: as in `choose_settings`.
+        replace: whether an existing profile is replaced.
+
+    Raises:
+        ConfigError: the name is invalid or taken, this is not the repository's root, or classes and settings
+            do not fit the data.
+        DataError: the images or labels cannot be used.
+    """
+    path = profile_path(name)
+    if not path.parent.is_dir():
+        raise ConfigError(
+            f"{path.parent.absolute()} is missing: profiles lie there. Run the command in the repository's root."
+        )
+    if path.exists() and not replace:
+        raise ConfigError(f"{path} exists. Choose another name, or replace it with --force.")
+    seen = survey(images, labels)
+    num_train = _num_train(seen)
+    settings = choose_settings(seen.size, num_train, pretrain=pretrain, gpu=gpu, steps=steps)
+    data = describe_data(
+        seen,
+        _root(seen),
+        classes=classes,
+        colours=None if colours is None else str(colours),
+        void=void,
+    )
+    text = profile_text(name, f"{name}: {seen.total:,} images of {images}", data, num_train, settings)
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+        load_profile(str(temporary))
+    with atomic_file(_PARAMS) as temporary:
+        temporary.write_text(f"profiles: [{name}]\n")
+    return _summary(seen, name, path)

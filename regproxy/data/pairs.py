@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from regproxy.config.dataset import DataConfig
+from regproxy.config.dataset import DataConfig, root_folder
 from regproxy.config.formats import FORMATS, SPLITS
 from regproxy.config.parse import choose
 
@@ -23,18 +23,20 @@ def find_pairs(data: DataConfig, split: Literal["train", "val"]) -> tuple[list[P
     """Return the pairs of a split, sorted by id, and one message for each problem with the folders."""
     spec = FORMATS[data.format]
     split_index = SPLITS.index(choose(split, SPLITS, f"data set {data.name}: split"))
-    folder = (data.train_split, data.val_split)[split_index]
-    root = Path(data.root)
+    folder = getattr(data.splits, split) or spec.splits[split_index]
+    root = root_folder(data.root)
     if not root.is_dir():
         folders = f"{data.format} folders {spec.image_folder}/ and {spec.label_folder}/"
         return [], [f"data set {data.name}: root {root} is missing. Put the {folders} there."]
     image_folder, label_folder = (root / name / folder for name in (spec.image_folder, spec.label_folder))
     images, problems = _files(image_folder, spec.image_suffixes, "images")
-    labels, label_problems = _files(label_folder, (spec.label_suffix,), "labels")
+    labels, label_problems = _files(label_folder, spec.label_suffixes, "labels")
     problems += label_problems
     if not problems:
         for key in sorted(images.keys() - labels):
-            problems.append(f"{images[key]} has no label: expected {label_folder / key}{spec.label_suffix}.")
+            problems.append(
+                f"{images[key]} has no label: expected {label_folder / key}{spec.label_suffixes[0]}."
+            )
         for key in sorted(labels.keys() - images):
             problems.append(f"{labels[key]} has no image of the same name in {image_folder}.")
     pairs = [Pair(key, images[key], labels[key]) for key in sorted(images.keys() & labels)]

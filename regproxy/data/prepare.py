@@ -15,7 +15,6 @@ import cv2
 import numpy as np
 
 from regproxy.config.dataset import DataConfig
-from regproxy.config.formats import SPLITS
 from regproxy.data.images import decode_image
 from regproxy.data.labels import label_table, read_label
 from regproxy.data.pairs import Pair, find_pairs
@@ -35,7 +34,7 @@ def prepare(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Convert both splits of a data set to shards in `out` and return the manifest.
+    """Convert all splits of a data set to shards in `out` and return the manifest.
 
     Equal input gives equal bytes, for any number of workers. The new result replaces an earlier one in `out`
     when it is complete; on an error the earlier one remains.
@@ -50,7 +49,7 @@ def prepare(
         ConfigError: void labels are invalid.
     """
     table = label_table(data)
-    found = {split: find_pairs(data, split) for split in SPLITS}
+    found = {split: find_pairs(data, split) for split in data.split_names}
     problems = list(dict.fromkeys(message for _, messages in found.values() for message in messages))
     pairs = [pair for split_pairs, _ in found.values() for pair in split_pairs]
     if workers is None:  # starting a process takes as long as converting about a hundred small pairs

@@ -11,8 +11,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "new",
         help="write a profile for your own images and labels",
-        description="Look at images and labels, write pipelines/profiles/NAME.yaml and select it in params.yaml. "
-        "Then `dvc repro` prepares, trains, scores and reports.",
+        description="Look at images and labels, write pipelines/profiles/NAME.yaml and select it in "
+        "params.yaml. Then `dvc repro` prepares, trains, scores and reports.",
     )
     command.add_argument("name", help="of the profile: letters, digits, - and _")
     command.add_argument("--images", type=Path, required=True, help="folder of images")
@@ -29,7 +29,9 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--pretrain", choices=PRETRAIN, default="augreg", help="weights to start from (default: %(default)s)"
     )
     command.add_argument("--steps", type=int, help="training steps (default: from the number of images)")
-    command.add_argument("--device", help="cpu or cuda, for the size of the training (default: cuda if available)")
+    command.add_argument(
+        "--device", help="cpu or cuda: a CPU gets a smaller training (default: cuda if available)"
+    )
     command.add_argument("--force", action="store_true", help="replace an existing profile")
     command.set_defaults(run_command=_run)
 

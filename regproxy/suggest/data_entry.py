@@ -1,8 +1,6 @@
 """Describe a data set for a profile: which classes its labels have, and where its files lie."""
 
-from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from regproxy.errors import ConfigError
@@ -10,13 +8,19 @@ from regproxy.suggest.survey import Survey
 
 Entry = list[tuple[str, Any, str]]  # key, value and comment of each line
 
+VAL_SHARE = 0.2  # of images that are not divided into splits
 _CONVENTIONAL_VOID = 255
 _RARE = 0.25  # 255 is a void value if no larger share of the pixels has it
 _MAX_GUESSED = 64  # classes that are named by us; more values are probably no classes
 
 
 def describe_data(
-    seen: Survey, root: str, *, classes: Sequence[str] = (), colours: str | None = None, void: Sequence[int] = ()
+    seen: Survey,
+    root: str,
+    *,
+    classes: Sequence[str] = (),
+    colours: str | None = None,
+    void: Sequence[int] = (),
 ) -> Entry:
     """Return the lines of a data set's entry in a profile.
 
@@ -34,7 +38,11 @@ def describe_data(
     entry += [("images", seen.images, ""), ("labels", seen.labels, "")]
     if seen.label_suffix:
         entry.append(("label_suffix", seen.label_suffix, "what follows the name of the image"))
-    entry += _colour_lines(seen, classes, colours) if colours or seen.colours else _value_lines(seen, classes, void)
+    entry += (
+        _colour_lines(seen, classes, colours)
+        if colours or seen.colours
+        else _value_lines(seen, classes, void)
+    )
     entry += _split_lines(seen)
     if seen.image_max is not None:
         high = next(2**bits - 1 for bits in (10, 12, 14, 16) if seen.image_max < 2**bits)
@@ -55,7 +63,7 @@ def _value_lines(seen: Survey, classes: Sequence[str], void: Sequence[int]) -> E
     if not classes:
         if len(values) > _MAX_GUESSED:
             raise ConfigError(
-                f"the labels hold {len(values)} values, too many to name: {_listed(values)}. "
+                f"the labels hold {len(values)} values, too many to name: {listed(values)}. "
                 "Give the names with --classes."
             )
         binary = len(values) == 2 and values[0] == 0
@@ -64,9 +72,9 @@ def _value_lines(seen: Survey, classes: Sequence[str], void: Sequence[int]) -> E
     entry: Entry = [("classes", list(classes), "names of the train ids 0, 1, ...; edit them as you like")]
     if list(own.values()) != list(range(len(classes))):
         entry.append(("values", own, "of each class in the label files"))
-    listed = sorted({*void} | ({_CONVENTIONAL_VOID} & seen.values.keys() - {*own.values()}))
-    if listed:
-        entry.append(("void_labels", listed, "values that count nowhere"))
+    counts_nowhere = sorted({*void} | ({_CONVENTIONAL_VOID} & seen.values.keys() - {*own.values()}))
+    if counts_nowhere:
+        entry.append(("void_labels", counts_nowhere, "values that count nowhere"))
     return entry
 
 
@@ -82,7 +90,8 @@ def _class_values(values: Sequence[int], classes: Sequence[str]) -> dict[str, in
     if values[0] == 0 and values == list(range(len(classes) + 1)):
         remedy = f"If 0 is no class add --void 0, if {values[-1]} is none add --void {values[-1]}"
     raise ConfigError(
-        f"{len(classes)} classes do not fit the {len(values)} values in the labels: {_listed(values)}. {remedy}."
+        f"{len(classes)} classes do not fit the {len(values)} values in the labels: {listed(values)}. "
+        f"{remedy}."
     )
 
 
@@ -93,9 +102,10 @@ def _colour_lines(seen: Survey, classes: Sequence[str], colours: str | None) -> 
         return [("classes", list(classes), ""), *entry] if classes else entry
     found = [colour for colour, _ in sorted(seen.colours.items(), key=lambda item: -item[1])]
     if len(classes) not in (0, len(found)) or len(found) > _MAX_GUESSED:
-        shown = _listed(["#{:02x}{:02x}{:02x}".format(*colour) for colour in found])
+        shown = listed(["#{:02x}{:02x}{:02x}".format(*colour) for colour in found])
         raise ConfigError(
-            f"the labels hold {len(found)} colours: {shown}. Give a table of name,r,g,b of each class with --colours."
+            f"the labels hold {len(found)} colours: {shown}. "
+            "Give a table of name,r,g,b of each class with --colours."
         )
     if classes:
         raise ConfigError(
@@ -108,7 +118,13 @@ def _colour_lines(seen: Survey, classes: Sequence[str], colours: str | None) -> 
 
 def _split_lines(seen: Survey) -> Entry:
     if not seen.splits:
-        return [("val_share", 0.2, "of the images, chosen by a hash of their names, is the validation split")]
+        return [
+            (
+                "val_share",
+                VAL_SHARE,
+                "share of the images for validation, chosen by a hash of their names",
+            )
+        ]
     if "val" in seen.splits:
         return [("splits", seen.splits, "folders")]
     spare = seen.splits.get("test")
@@ -121,5 +137,6 @@ def _split_lines(seen: Survey) -> Entry:
     return [("splits", {"train": seen.splits["train"], "val": spare}, comment)]
 
 
-def _listed(values: Sequence[Any]) -> str:
+def listed(values: Sequence[Any]) -> str:
+    """Return the first twelve values as text."""
     return ", ".join(map(str, values[:12])) + (", ..." if len(values) > 12 else "")

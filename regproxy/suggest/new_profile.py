@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from regproxy.config.profile_file import load_profile, profile_path
+from regproxy.config.profile_file import profile_path, resolve_profile
+from regproxy.config.yaml_file import read_yaml
 from regproxy.errors import ConfigError
 from regproxy.storage.atomic import atomic_file
-from regproxy.suggest.data_entry import describe_data
+from regproxy.suggest.data_entry import VAL_SHARE, describe_data, listed
 from regproxy.suggest.profile_text import profile_text
 from regproxy.suggest.settings import choose_settings
 from regproxy.suggest.survey import Survey, survey
@@ -47,7 +48,8 @@ def new_profile(
     path = profile_path(name)
     if not path.parent.is_dir():
         raise ConfigError(
-            f"{path.parent.absolute()} is missing: profiles lie there. Run the command in the repository's root."
+            f"{path.parent.absolute()} is missing: expected the folder of profiles. "
+            "Run the command in the repository's root."
         )
     if path.exists() and not replace:
         raise ConfigError(f"{path} exists. Choose another name, or replace it with --force.")
@@ -64,7 +66,30 @@ def new_profile(
     text = profile_text(name, f"{name}: {seen.total:,} images of {images}", data, num_train, settings)
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        load_profile(str(temporary))
+        resolve_profile(name, read_yaml(temporary))
     with atomic_file(_PARAMS) as temporary:
         temporary.write_text(f"profiles: [{name}]\n")
     return _summary(seen, name, path)
+
+
+def _num_train(seen: Survey) -> int:
+    """Return the number of training pairs, for images that are not divided the share that remains."""
+    return seen.num_images.get("train", round((1 - VAL_SHARE) * seen.total))
+
+
+def _root(seen: Survey) -> str:
+    """Return the root folder for the profile: relative to the working directory if it lies below it."""
+    here = Path.cwd()
+    return (seen.root.relative_to(here) if seen.root.is_relative_to(here) else seen.root).as_posix()
+
+
+def _summary(seen: Survey, name: str, path: Path) -> str:
+    splits = ", ".join(f"{count:,} {split or 'pairs'}" for split, count in seen.num_images.items())
+    values = f"values {listed(sorted(seen.values))}"
+    found = f"{len(seen.colours)} colours" if seen.colours else values
+    return (
+        f"found {splits}; images of {seen.size[1]} x {seen.size[0]} pixels; labels with {found}\n"
+        f"wrote {path}, selected in {_PARAMS}\n"
+        f"next: dvc repro\n"
+        f"then: regproxy predict runs/{name}/{name}/region-4x4/0 PHOTOS --out labels --overlay"
+    )

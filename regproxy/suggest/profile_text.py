@@ -37,7 +37,7 @@ recipe:
   validate_every: {validate_every}
   checkpoint_every: {checkpoint_every}  # a training that was stopped resumes from the last one
 
-evaluation: {{scale: {scale}, window: {crop}, stride: {stride}}}  # sliding windows; add multi_scale_ratios to average
+evaluation: {{scale: {scale}, window: {crop}, stride: {stride}}}  # sliding windows
 
 variants:
   linear: {{arch: {arch}, head: linear}}  # the baseline: one class for each token
@@ -45,7 +45,7 @@ variants:
 
 tables:
   {name}:
-    title: {title}
+    title: {table_title}
     complexity: true
     rows:
       - {{label: [ViT linear], variant: linear}}
@@ -84,7 +84,8 @@ def profile_text(
     epochs = settings.steps * settings.batch_size / num_train
     return _TEMPLATE.format(
         name=name,
-        title=title,
+        title=" ".join(title.split()),
+        table_title=flow(title),
         arch=start.arch,
         backbone=flow(start.backbone),
         tap=settings.tap,
@@ -117,7 +118,7 @@ def flow(value: Any) -> str:
         return "[" + ", ".join(map(flow, value)) + "]"
     if isinstance(value, str) and value.replace("_", "").replace("-", "").isalpha() and value.isascii():
         return value if value.lower() not in _NOT_PLAIN else json.dumps(value)
-    return json.dumps(value)
+    return json.dumps(value, ensure_ascii=False)
 
 
 _NOT_PLAIN = ("true", "false", "yes", "no", "on", "off", "null", "y", "n", "nan", "inf")

@@ -9,8 +9,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
-from regproxy.config.formats import SPLITS
-from regproxy.data.files import files_below
+from regproxy.config.formats import FORMATS, LABEL_SUFFIXES
 from regproxy.errors import DataError
 
 _SPLIT_NAMES = {
@@ -80,8 +79,11 @@ def survey(images: Path, labels: Path) -> Survey:
 def _pair(images: Path, labels: Path) -> tuple[str, dict[PurePosixPath, tuple[Path, Path]]]:
     """Return what label names have after an image's name, and (image, label) by path without suffix."""
     same_folder = images.resolve() == labels.resolve()
-    pictures = {path.relative_to(images).with_suffix(""): path for path in image_files(images)}
-    masks = [path.relative_to(labels) for path in label_files(labels)]
+    pictures = {
+        path.relative_to(images).with_suffix(""): path
+        for path in _files(images, FORMATS["folder"].image_suffixes)
+    }
+    masks = [path.relative_to(labels) for path in _files(labels, LABEL_SUFFIXES)]
     candidates: Counter[str] = Counter()
     for mask in masks:
         for length in range(len(mask.stem), 0, -1):
@@ -89,7 +91,9 @@ def _pair(images: Path, labels: Path) -> tuple[str, dict[PurePosixPath, tuple[Pa
                 candidates[mask.name[length:]] += not (same_folder and length == len(mask.stem))
                 break
     if not candidates.total():
-        shown = f"{next(iter(pictures.values()), 'no image')} and {labels / masks[0] if masks else 'no label'}"
+        shown = (
+            f"{next(iter(pictures.values()), 'no image')} and {labels / masks[0] if masks else 'no label'}"
+        )
         raise DataError(f"images and labels do not pair: found {shown}. Give a label the name of its image.")
     suffix = candidates.most_common(1)[0][0]
     endings = (suffix,) if suffix.lower() not in LABEL_SUFFIXES else tuple(candidates)
@@ -100,6 +104,14 @@ def _pair(images: Path, labels: Path) -> tuple[str, dict[PurePosixPath, tuple[Pa
             if mask.name.endswith(ending) and name in pictures:
                 pairs[PurePosixPath(name)] = (pictures[name], labels / mask)
     return "" if suffix.lower() in LABEL_SUFFIXES else suffix, pairs
+
+
+def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    found = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [Path(parent, name) for name in sorted(names) if not name.startswith(".")]
+    return [path for path in found if path.suffix.lower() in suffixes]
 
 
 def _splits(pairs: dict[PurePosixPath, tuple[Path, Path]]) -> dict[str, str]:
@@ -145,8 +157,8 @@ def _look_at_labels(paths: Sequence[Path]) -> tuple[Counter[int], Counter[tuple[
         colours.update(dict(zip(named, counts.tolist(), strict=True)))
         if len(colours) > _MAX_COLOURS:
             raise DataError(
-                f"{path}: the labels hold more than {_MAX_COLOURS} colours. Give label maps without smoothing "
-                "and without JPEG compression."
+                f"{path}: the labels hold more than {_MAX_COLOURS} colours. "
+                "Give label maps without smoothing and without JPEG compression."
             )
     if colours:  # black and white labels among coloured ones look grey
         colours.update({(value,) * 3: count for value, count in values.items()})

@@ -1,5 +1,6 @@
 """Write a profile for a user's own images and labels, and select it."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,6 +46,8 @@ def new_profile(
             do not fit the data.
         DataError: the images or labels cannot be used.
     """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise ConfigError(f"the name is invalid: expected letters, digits, - and _; got {name!r}")
     path = profile_path(name)
     if not path.parent.is_dir():
         raise ConfigError(

@@ -97,7 +97,7 @@ def profile_text(
         scale=list(settings.scale),
         stride=list(settings.stride),
         batch_size=settings.batch_size,
-        learning_rate=f"{start.learning_rate:.1e}",
+        learning_rate=f"{start.learning_rate:.1e}".replace("e-0", "e-"),
         rate_comment="try half and double" if start.weights else "for random weights",
         warmup_steps=settings.warmup_steps,
         precision="bf16" if settings.gpu else "float32",

@@ -92,7 +92,7 @@ class Settings:
 
     @property
     def log_every(self) -> int:
-        return max(min(self.steps // 50, 50), 1)
+        return 50 if self.steps >= 1000 else min(10, self.steps)
 
     @property
     def validate_every(self) -> int:
@@ -143,6 +143,6 @@ def choose_settings(
         crop=(side, side),
         stride=(stride, stride),
         batch_size=batch_size,
-        steps=steps or min(max(epochs * num_train // batch_size, fewest), most),
+        steps=steps or min(max(-(-epochs * num_train // (100 * batch_size)) * 100, fewest), most),
         gpu=gpu,
     )

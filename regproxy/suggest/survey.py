@@ -17,7 +17,7 @@ _SPLIT_NAMES = {
     "val": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
 }
-_NUM_LABELS, _NUM_IMAGES = 200, 50  # files that are read, evenly spread
+_NUM_LABELS, _NUM_IMAGES = 500, 50  # files that are read, evenly spread
 _MAX_COLOURS = 256
 
 
@@ -149,8 +149,8 @@ def _look_at_labels(paths: Sequence[Path]) -> tuple[Counter[int], Counter[tuple[
         if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
             pixels = pixels[..., 0]
         if pixels.ndim == 2:
-            found, counts = np.unique(pixels, return_counts=True)
-            values.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
+            counts = np.bincount(pixels.ravel())
+            values.update({int(value): int(counts[value]) for value in np.flatnonzero(counts)})
             continue
         codes, counts = np.unique(pixels @ np.array([65536, 256, 1]), return_counts=True)
         named = ((code >> 16, code >> 8 & 255, code & 255) for code in codes.tolist())

@@ -44,7 +44,7 @@ def read_colours(entry: object, where: str) -> dict[str, tuple[Colour, ...]]:
 
 
 def read_colour_file(path: str, root: str, where: str) -> dict[str, tuple[Colour, ...]]:
-    """Return the colour of each class from a CSV file with the columns name, r, g, b or name, colour (#rrggbb).
+    """Return the colour of each class from a CSV file with the columns name, r, g, b or name, colour.
 
     Args:
         path: relative to the root, otherwise to the working directory.

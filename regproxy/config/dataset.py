@@ -1,5 +1,6 @@
 """A data set: where its files are, which classes it has, and how files are read."""
 
+import dataclasses
 import os
 import re
 from collections import Counter
@@ -42,7 +43,7 @@ class DataSettings:
 
     `images` and `labels` are folders below the root; "{split}" in them becomes the folder of the split.
     The splits are those of `splits`, or a hash of each id draws them: either shares (`val_share`,
-    `test_share`) or `folds`, of which `fold` is for validation. Values that are None have the format's default.
+    `test_share`) or `folds`, of which `fold` is for validation. None is the format's default.
     """
 
     root: str  # may contain ~ and environment variables, see `root_folder`
@@ -69,6 +70,8 @@ class DataSettings:
             suffix = getattr(self, name)
             if suffix is not None and not re.search(r"\.\w+$", suffix):
                 raise ConfigError(f'{name} is invalid: expected an ending such as "_L.png"; got {suffix!r}')
+        if self.label_suffix is not None and self.label_suffix.lower().endswith((".jpg", ".jpeg")):
+            raise ConfigError("label_suffix is of JPEG files, which change label values: save labels as PNG")
         if self.image_range is not None and not self.image_range[0] < self.image_range[1]:
             got = list(self.image_range)
             raise ConfigError(f"image_range is invalid: expected [low, high] with low < high; got {got}")
@@ -81,6 +84,11 @@ class DataSettings:
         has_test = self.splits.test is not None or self.test_share is not None
         return ("train", "val", "test") if has_test else ("train", "val")
 
+    @property
+    def draws_splits(self) -> bool:
+        """Whether a hash of each id draws its split."""
+        return self.val_share is not None or self.folds is not None
+
     def _check_splits(self) -> None:
         ways = {
             "splits": self.splits != Splits(),
@@ -90,6 +98,11 @@ class DataSettings:
         chosen = [name for name, used in ways.items() if used]
         if len(chosen) > 1:
             raise ConfigError(f"{' and '.join(chosen)} exclude each other: keep one of them")
+        lists = [place for place in dataclasses.astuple(self.splits) if place and place.endswith(".txt")]
+        if "{split}" in f"{self.images}{self.labels}" and (lists or len(chosen) > ways["splits"]):
+            raise ConfigError(
+                '"{split}" in images or labels needs a folder for each split: name them in splits'
+            )
         check_range(self, "val_share", "test_share", low=0, high=1, above=True)
         if "val_share" in chosen:
             if self.val_share is None:

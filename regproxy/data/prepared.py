@@ -12,7 +12,7 @@ from regproxy.storage.remote import Storage, is_url
 
 
 def local_data(location: str, splits: Sequence[str] | None = None) -> Path:
-    """Return a local folder with the manifest and the shards of `splits`, by default all; download them from a URL.
+    """Return a local folder with the manifest and shards; download those of `splits`, or all, from a URL.
 
     Raises:
         DamagedError: the storage has no manifest, or a shard is missing or has another SHA-256.

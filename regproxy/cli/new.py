@@ -23,7 +23,12 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     classes.add_argument("--colours", type=Path, help="table (CSV) of name,r,g,b for labels that are colours")
     command.add_argument(
-        "--void", type=int, nargs="+", default=[], metavar="VALUE", help="label values that are no class"
+        "--void",
+        type=_void,
+        nargs="+",
+        default=[],
+        metavar="VALUE",
+        help="label values, or colours such as #e0e0c0, that count nowhere",
     )
     command.add_argument(
         "--pretrain", choices=PRETRAIN, default="augreg", help="weights to start from (default: %(default)s)"
@@ -63,3 +68,8 @@ def _names(text: str | None) -> list[str]:
         return []
     lines = Path(text).read_text().splitlines() if Path(text).is_file() else text.split(",")
     return [line.strip() for line in lines if line.strip()]
+
+
+def _void(text: str) -> int | tuple[int, ...]:
+    """Return a label value, or the RGB colour of #rrggbb."""
+    return tuple(bytes.fromhex(text[1:7])) if len(text) == 7 and text[0] == "#" else int(text)

@@ -1,16 +1,20 @@
 """Describe a data set for a profile: which classes its labels have, and where its files lie."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from regproxy.config.class_entries import read_colour_file
+from regproxy.config.class_tables import Colour
 from regproxy.errors import ConfigError
 from regproxy.suggest.survey import Survey
 
+Table = Mapping[str, tuple[Colour, ...]]
 Entry = list[tuple[str, Any, str]]  # key, value and comment of each line
 
 VAL_SHARE = 0.2  # of images that are not divided into splits
 _CONVENTIONAL_VOID = 255
 _RARE = 0.25  # 255 is a void value if no larger share of the pixels has it
+_NO_CLASS = ((0, 0, 0), (255, 255, 255))  # colours that are void if a table of classes lacks them
 _MAX_GUESSED = 64  # classes that are named by us; more values are probably no classes
 
 
@@ -20,7 +24,7 @@ def describe_data(
     *,
     classes: Sequence[str] = (),
     colours: str | None = None,
-    void: Sequence[int] = (),
+    void: Sequence[int | Colour] = (),
 ) -> Entry:
     """Return the lines of a data set's entry in a profile.
 
@@ -28,21 +32,27 @@ def describe_data(
         seen: what images and labels hold.
         root: the root folder as the profile names it.
         classes: names in the order of the label values; without them, values get names that can be edited.
-        colours: path of a table with name, r, g, b of each class, for labels whose pixels are colours.
-        void: label values that count nowhere.
+        colours: path of a table with name, r, g, b of each class, instead of `classes`.
+        void: label values and colours that count nowhere.
 
     Raises:
-        ConfigError: the classes do not fit the values in the labels.
+        ConfigError: the classes do not fit the values or colours in the labels.
     """
     entry: Entry = [("format", "folder", "images and labels of the same names"), ("root", root, "")]
     entry += [("images", seen.images, ""), ("labels", seen.labels, "")]
-    if seen.label_suffix:
-        entry.append(("label_suffix", seen.label_suffix, "what follows the name of the image"))
-    entry += (
-        _colour_lines(seen, classes, colours)
-        if colours or seen.colours
-        else _value_lines(seen, classes, void)
-    )
+    entry += [(key, suffix, "how file names end") for key, suffix in seen.suffixes.items()]
+    table = read_colour_file(colours, root, "--colours") if colours else {}
+    if colours:
+        entry.append(("colours", colours, "name, r, g, b of each class; also the palette of predictions"))
+    if seen.colours:
+        if classes:
+            raise ConfigError(
+                "the labels hold colours, so the order of --classes does not say which is which. "
+                "Give a table of name,r,g,b of each class with --colours."
+            )
+        entry += _colour_lines(seen, table, [one for one in void if not isinstance(one, int)])
+    else:
+        entry += _value_lines(seen, classes or list(table), [one for one in void if isinstance(one, int)])
     entry += _split_lines(seen)
     if seen.image_max is not None:
         high = next(2**bits - 1 for bits in (10, 12, 14, 16) if seen.image_max < 2**bits)
@@ -95,36 +105,44 @@ def _class_values(values: Sequence[int], classes: Sequence[str]) -> dict[str, in
     )
 
 
-def _colour_lines(seen: Survey, classes: Sequence[str], colours: str | None) -> Entry:
-    """Return the classes by colour: the user's table, or the colours in the labels."""
-    if colours:
-        entry: Entry = [("colours", colours, "name, r, g, b of each class; also the palette of predictions")]
-        return [("classes", list(classes), ""), *entry] if classes else entry
-    found = [colour for colour, _ in sorted(seen.colours.items(), key=lambda item: -item[1])]
-    if len(classes) not in (0, len(found)) or len(found) > _MAX_GUESSED:
-        shown = listed(["#{:02x}{:02x}{:02x}".format(*colour) for colour in found])
+def _colour_lines(seen: Survey, table: Table, void: Sequence[Colour]) -> Entry:
+    """Return void colours, and without a table the colours in the labels as classes."""
+    known = {colour for colours in table.values() for colour in colours}
+    unknown = {colour: pixels for colour, pixels in seen.colours.items() if colour not in {*known, *void}}
+    if table:
+        shares = {colour: pixels / seen.colours.total() for colour, pixels in unknown.items()}
+        missing = {colour: share for colour, share in shares.items() if colour not in _NO_CLASS}
+        if missing:
+            shown = listed(
+                [f"{_hex(colour)} ({share:.2%} of the pixels)" for colour, share in missing.items()]
+            )
+            raise ConfigError(
+                f"the labels hold colours that the table of classes lacks: {shown}. "
+                f"Add them to the table, or give those that count nowhere with --void."
+            )
+        void = [*void, *unknown]
+    elif len(unknown) > _MAX_GUESSED:
+        shown = listed([_hex(colour) for colour in sorted(unknown)])
         raise ConfigError(
-            f"the labels hold {len(found)} colours: {shown}. "
+            f"the labels hold {len(unknown)} colours: {shown}. "
             "Give a table of name,r,g,b of each class with --colours."
         )
-    if classes:
-        raise ConfigError(
-            "the labels hold colours, so the order of --classes does not say which is which. "
-            "Give a table of name,r,g,b of each class with --colours."
-        )
-    names = {"colour-{:02x}{:02x}{:02x}".format(*colour): list(colour) for colour in sorted(found)}
-    return [("colours", names, "of each class in the labels; edit the names as you like")]
+    entry: Entry = []
+    if not table:
+        names = {f"colour-{_hex(colour)[1:]}": list(colour) for colour in sorted(unknown)}
+        entry.append(("colours", names, "of each class in the labels; edit the names as you like"))
+    if void:
+        entry.append(("void_colours", [list(colour) for colour in void], "colours that count nowhere"))
+    return entry
+
+
+def _hex(colour: Colour) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
 def _split_lines(seen: Survey) -> Entry:
     if not seen.splits:
-        return [
-            (
-                "val_share",
-                VAL_SHARE,
-                "share of the images for validation, chosen by a hash of their names",
-            )
-        ]
+        return [("val_share", VAL_SHARE, "of the images, chosen by a hash of their names, for validation")]
     if "val" in seen.splits:
         return [("splits", seen.splits, "folders")]
     spare = seen.splits.get("test")

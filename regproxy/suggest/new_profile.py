@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from regproxy.config.class_tables import Colour
 from regproxy.config.profile_file import profile_path, resolve_profile
 from regproxy.config.yaml_file import read_yaml
 from regproxy.errors import ConfigError
@@ -23,7 +24,7 @@ def new_profile(
     *,
     classes: Sequence[str] = (),
     colours: Path | None = None,
-    void: Sequence[int] = (),
+    void: Sequence[int | Colour] = (),
     pretrain: str = "augreg",
     steps: int | None = None,
     gpu: bool,
@@ -56,7 +57,7 @@ def new_profile(
         )
     if path.exists() and not replace:
         raise ConfigError(f"{path} exists. Choose another name, or replace it with --force.")
-    seen = survey(images, labels)
+    seen = survey(images, labels, by_colour=colours is not None)
     num_train = _num_train(seen)
     settings = choose_settings(seen.size, num_train, pretrain=pretrain, gpu=gpu, steps=steps)
     data = describe_data(

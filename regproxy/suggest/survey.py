@@ -2,22 +2,28 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+import cv2
 import numpy as np
-from PIL import Image
 
-from regproxy.config.formats import FORMATS, LABEL_SUFFIXES
+from regproxy.config.class_tables import Colour
+from regproxy.config.formats import FORMATS
 from regproxy.errors import DataError
+from regproxy.raw.decoding import decode_with_messages
+from regproxy.raw.encoded import kind_of, open_picture, png_depth
+from regproxy.raw.endings import pairing_endings
+from regproxy.raw.label_files import read_pixels
+from regproxy.raw.pool import Pool, read_pool
 
 _SPLIT_NAMES = {
     "train": ("train", "training", "trn"),
     "val": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
 }
-_NUM_LABELS, _NUM_IMAGES = 500, 50  # files that are read, evenly spread
+_NUM_LABELS, _NUM_IMAGES = 500, 500  # files that are read, evenly spread
 _MAX_COLOURS = 256
 
 
@@ -32,13 +38,13 @@ class Survey:
     root: Path
     images: str  # folder below the root, like labels
     labels: str
-    label_suffix: str  # what follows the image's name in the name of its label
+    suffixes: dict[str, str]  # the keys image_suffix and label_suffix, as far as they are needed
     splits: dict[str, str]  # folder of each split; empty if the images are not divided
     num_images: dict[str, int]  # pairs by split, or {"": number of pairs}
     size: tuple[int, int]
     image_max: int | None
     values: Counter[int] = field(default_factory=Counter)
-    colours: Counter[tuple[int, int, int]] = field(default_factory=Counter)
+    colours: Counter[Colour] = field(default_factory=Counter)
 
     @property
     def total(self) -> int:
@@ -46,27 +52,28 @@ class Survey:
         return sum(self.num_images.values())
 
 
-def survey(images: Path, labels: Path) -> Survey:
+def survey(images: Path, labels: Path, *, by_colour: bool = False) -> Survey:
     """Return what the two folders of a data set hold.
 
+    Args:
+        by_colour: whether labels with a palette are read as colours instead of indices.
+
     Raises:
-        DataError: a folder is missing, images and labels do not pair, a label cannot be read, or labels hold
+        DataError: a folder is missing, images and labels do not pair, a file cannot be read, or labels hold
             too many colours to be classes.
     """
-    for folder in (images, labels):
-        if not folder.is_dir():
-            raise DataError(f"{folder} is missing. Give the folders of the images and of the labels.")
-    suffix, pairs = _pair(images, labels)
-    splits = _splits(pairs)
-    counts = Counter(name.parts[0] for name in pairs) if splits else Counter({"": len(pairs)})
-    sizes, image_max = _look_at_images([pairs[name][0] for name in _spread(sorted(pairs), _NUM_IMAGES)])
-    values, colours = _look_at_labels([pairs[name][1] for name in _spread(sorted(pairs), _NUM_LABELS)])
+    suffixes, pool = _pair(images, labels)
+    ids = sorted(pool.images.keys() & pool.labels)
+    splits = _splits(ids)
+    counts = Counter(id.split("/")[0] for id in ids) if splits else {"": len(ids)}
+    sizes, image_max = _look_at_images(pool.images[id] for id in _spread(ids, _NUM_IMAGES))
+    values, colours = _look_at_labels((pool.labels[id] for id in _spread(ids, _NUM_LABELS)), by_colour)
     root = Path(os.path.commonpath([images.absolute(), labels.absolute()]))
     return Survey(
         root=root,
-        images=_below(images, root),
-        labels=_below(labels, root),
-        label_suffix=suffix,
+        images=images.absolute().relative_to(root).as_posix(),
+        labels=labels.absolute().relative_to(root).as_posix(),
+        suffixes=suffixes,
         splits=splits,
         num_images={split: counts[folder] for split, folder in splits.items()} or dict(counts),
         size=tuple(int(side) for side in np.median(sizes, axis=0)),
@@ -76,48 +83,30 @@ def survey(images: Path, labels: Path) -> Survey:
     )
 
 
-def _pair(images: Path, labels: Path) -> tuple[str, dict[PurePosixPath, tuple[Path, Path]]]:
-    """Return what label names have after an image's name, and (image, label) by path without suffix."""
-    same_folder = images.resolve() == labels.resolve()
-    pictures = {
-        path.relative_to(images).with_suffix(""): path
-        for path in _files(images, FORMATS["folder"].image_suffixes)
-    }
-    masks = [path.relative_to(labels) for path in _files(labels, LABEL_SUFFIXES)]
-    candidates: Counter[str] = Counter()
-    for mask in masks:
-        for length in range(len(mask.stem), 0, -1):
-            if mask.with_name(mask.name[:length]) in pictures:
-                candidates[mask.name[length:]] += not (same_folder and length == len(mask.stem))
-                break
-    if not candidates.total():
-        shown = (
-            f"{next(iter(pictures.values()), 'no image')} and {labels / masks[0] if masks else 'no label'}"
+def _pair(images: Path, labels: Path) -> tuple[dict[str, str], Pool]:
+    """Return the keys of suffixes that the files need, and all images and labels by id."""
+    spec = FORMATS["folder"]
+    suffixes = {"image_suffixes": spec.image_suffixes, "label_suffixes": spec.label_suffixes}
+    pool = read_pool(images, labels, **suffixes)
+    keys: dict[str, str] = {}
+    paired = len(pool.images.keys() & pool.labels)
+    if 2 * paired < min(len(pool.images), len(pool.labels)):
+        keys = pairing_endings(
+            [path.relative_to(images).as_posix() for path in pool.images.values()],
+            [path.relative_to(labels).as_posix() for path in pool.labels.values()],
         )
-        raise DataError(f"images and labels do not pair: found {shown}. Give a label the name of its image.")
-    suffix = candidates.most_common(1)[0][0]
-    endings = (suffix,) if suffix.lower() not in LABEL_SUFFIXES else tuple(candidates)
-    pairs = {}
-    for mask in masks:
-        for ending in endings:
-            name = mask.with_name(mask.name.removesuffix(ending))
-            if mask.name.endswith(ending) and name in pictures:
-                pairs[PurePosixPath(name)] = (pictures[name], labels / mask)
-    return "" if suffix.lower() in LABEL_SUFFIXES else suffix, pairs
+        own = {f"{key}es": (ending,) for key, ending in keys.items()}
+        pool = read_pool(images, labels, **suffixes | own, labels_first="label_suffix" in keys)
+    if not pool.images.keys() & pool.labels:
+        pool.check_pairs()
+        raise DataError(pool.problems[0])
+    return keys, pool
 
 
-def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    found = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(parent, name) for name in sorted(names) if not name.startswith(".")]
-    return [path for path in found if path.suffix.lower() in suffixes]
-
-
-def _splits(pairs: dict[PurePosixPath, tuple[Path, Path]]) -> dict[str, str]:
+def _splits(ids: Sequence[str]) -> dict[str, str]:
     """Return the folder of each split if all images lie in folders that are called like splits."""
-    folders = {name.parts[0] for name in pairs if len(name.parts) > 1}
-    if len(folders) < 2 or any(len(name.parts) == 1 for name in pairs):
+    folders = {id.split("/")[0] for id in ids if "/" in id}
+    if len(folders) < 2 or not all("/" in id for id in ids):
         return {}
     named = {
         split: folder
@@ -128,29 +117,43 @@ def _splits(pairs: dict[PurePosixPath, tuple[Path, Path]]) -> dict[str, str]:
     return named if len(named) == len(folders) and "train" in named else {}
 
 
-def _look_at_images(paths: Sequence[Path]) -> tuple[list[tuple[int, int]], int | None]:
+def _look_at_images(paths: Iterable[Path]) -> tuple[list[tuple[int, int]], int | None]:
     """Return (height, width) of each image, and the largest value if some image has more than 8 bits."""
     sizes, largest = [], None
     for path in paths:
-        with _opened(path) as picture:
-            sizes.append(picture.size[::-1])
-            if picture.mode.startswith("I") or picture.mode == "F":
-                largest = max(largest or 0, int(np.asarray(picture).max()))
+        encoded = path.read_bytes()
+        kind = kind_of(encoded)
+        if kind is None:
+            raise DataError(f"{path} cannot be decoded: expected a JPEG, PNG, BMP, WebP or TIFF. Replace it.")
+        try:
+            picture = open_picture(encoded, kind)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from None
+        sizes.append(picture.size[::-1])
+        if kind == "TIFF" or png_depth(encoded)[0] == 16:
+            pixels, _ = decode_with_messages(encoded, cv2.IMREAD_UNCHANGED)
+            if pixels is not None and pixels.dtype != np.uint8:
+                largest = max(largest or 0, int(pixels.max()))
     return sizes, largest
 
 
-def _look_at_labels(paths: Sequence[Path]) -> tuple[Counter[int], Counter[tuple[int, int, int]]]:
+def _look_at_labels(paths: Iterable[Path], by_colour: bool) -> tuple[Counter[int], Counter[Colour]]:
     """Return the number of pixels of each value, or of each colour if some label has colours."""
     values: Counter[int] = Counter()
-    colours: Counter[tuple[int, int, int]] = Counter()
+    colours: Counter[Colour] = Counter()
     for path in paths:
-        with _opened(path) as picture:
-            pixels = np.asarray(picture.convert("RGB") if picture.mode in ("RGBA", "CMYK") else picture)
+        try:
+            label = read_pixels(path.read_bytes())
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from None
+        pixels = label.values
+        if by_colour and label.palette is not None:
+            pixels = label.palette[np.minimum(pixels, len(label.palette) - 1)]
         if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
             pixels = pixels[..., 0]
         if pixels.ndim == 2:
-            counts = np.bincount(pixels.ravel())
-            values.update({int(value): int(counts[value]) for value in np.flatnonzero(counts)})
+            found, counts = np.unique(pixels, return_counts=True)
+            values.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
             continue
         codes, counts = np.unique(pixels @ np.array([65536, 256, 1]), return_counts=True)
         named = ((code >> 16, code >> 8 & 255, code & 255) for code in codes.tolist())
@@ -166,18 +169,7 @@ def _look_at_labels(paths: Sequence[Path]) -> tuple[Counter[int], Counter[tuple[
     return values, colours
 
 
-def _spread(items: Sequence[PurePosixPath], number: int) -> list[PurePosixPath]:
+def _spread(items: Sequence[str], number: int) -> list[str]:
     """Return at most `number` of the items, evenly spread."""
     indices = np.linspace(0, len(items) - 1, min(number, len(items))).round().astype(int)
     return [items[index] for index in indices]
-
-
-def _opened(path: Path) -> Image.Image:
-    try:
-        return Image.open(path)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} cannot be read ({error}). Replace it.") from None
-
-
-def _below(folder: Path, root: Path) -> str:
-    return folder.absolute().relative_to(root).as_posix()

@@ -25,6 +25,7 @@ RANKS = {  # a room imports only rooms of a lower rank
     "train": 6,
     "released": 6,
     "plan": 6,
+    "suggest": 6,
     "report": 6,
     "figures": 7,
     "inference": 7,

@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from regproxy.cli import complexity, import_official, plan, predict, regions
+from regproxy.cli import complexity, import_official, new, plan, predict, regions
 from regproxy.errors import UserError, file_system_errors
 
 
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="regproxy", description="RegProxy: predictions, regions, costs, weights."
     )
     commands = parser.add_subparsers(required=True, metavar="command")
-    for command in (predict, regions, complexity, plan, import_official):
+    for command in (new, predict, regions, complexity, plan, import_official):
         command.add(commands)
     options = parser.parse_args(arguments)
     try:

@@ -18,6 +18,7 @@ class DataConfig:
     train_split: str = "train"
     val_split: str = "val"
     allow_partial: bool = False  # accept another number of images than the official one
+    absent_classes: tuple[str, ...] = ()  # classes that may have no pixel in the training split
 
     @property
     def num_classes(self) -> int:

@@ -39,6 +39,7 @@ class _DatasetEntry(_Overrides):
     train_split: str | None = None
     val_split: str | None = None
     allow_partial: bool = False
+    absent_classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +111,8 @@ def resolve_profile(name: str, content: object) -> Profile:
 
 def _data_config(name: str, entry: _DatasetEntry, where: str) -> DataConfig:
     classes = resolve_classes(entry.format, entry.classes, where)
+    for absent in entry.absent_classes:
+        choose(absent, classes, f"{where}.absent_classes")
     train_split, val_split = FORMATS[entry.format].splits
     return DataConfig(
         name=name,
@@ -120,6 +123,7 @@ def _data_config(name: str, entry: _DatasetEntry, where: str) -> DataConfig:
         train_split=entry.train_split or train_split,
         val_split=entry.val_split or val_split,
         allow_partial=entry.allow_partial,
+        absent_classes=entry.absent_classes,
     )
 
 

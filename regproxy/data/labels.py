@@ -62,6 +62,15 @@ def read_label(encoded: bytes, *, table: np.ndarray) -> np.ndarray:
     Raises:
         DataError: the label is not a PNG, is damaged, has several channels, or has unknown values.
     """
+    return map_values(decode_label(encoded), table)
+
+
+def decode_label(encoded: bytes) -> np.ndarray:
+    """Decode a label PNG to the values on disk, uint8 or wider (H, W). A palette image gives its indices.
+
+    Raises:
+        DataError: the label is not a PNG, is damaged or has several channels.
+    """
     try:
         # Not OpenCV, which returns a palette's colours instead of its indices.
         with Image.open(io.BytesIO(encoded), formats=("PNG",)) as picture:
@@ -79,12 +88,25 @@ def read_label(encoded: bytes, *, table: np.ndarray) -> np.ndarray:
     if values.dtype == np.uint8:
         # Pillow stretches grey PNGs of 2 and 4 bits to 0..255. Bytes 24 and 25 are bit depth and colour type.
         depth, colour_type = encoded[24], encoded[25]
-        values = values // ({2: 85, 4: 17}.get(depth, 1) if colour_type == 0 else 1)
+        return values // ({2: 85, 4: 17}.get(depth, 1) if colour_type == 0 else 1)
+    if values.dtype == np.bool_:
+        return (values.view(np.uint8) != 0).view(np.uint8)  # Pillow stores true as 255
+    return values
+
+
+def map_values(values: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """Return the train ids, uint8 (H, W), of values on disk; raise DataError for a value of no class.
+
+    Args:
+        values: from `decode_label`.
+        table: from `label_table`.
+    """
+    if values.dtype == np.uint8:
         ids = cv2.LUT(values, table)
-    else:  # 1 or 16 bits: values above 255 are unknown
+    else:  # values above 255 are unknown
         ids = np.append(table, np.int16(-1))[np.minimum(values, 256)]
     if ids.min() < 0:
-        known, unknown = _ranges(np.flatnonzero(table >= 0)), _ranges(np.unique(values[ids < 0]))
+        known, unknown = value_ranges(np.flatnonzero(table >= 0)), value_ranges(np.unique(values[ids < 0]))
         raise DataError(
             f"the label is invalid: expected values {known}; got {unknown}. "
             "Correct the label or add the values to void_labels."
@@ -92,7 +114,7 @@ def read_label(encoded: bytes, *, table: np.ndarray) -> np.ndarray:
     return ids.astype(np.uint8)
 
 
-def _ranges(values: np.ndarray) -> str:
+def value_ranges(values: np.ndarray) -> str:
     """Return sorted integers as text such as "0..4, 7, 255"."""
     runs = np.split(values, np.flatnonzero(np.diff(values) > 1) + 1)
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}..{run[-1]}" for run in runs)

@@ -1,0 +1,104 @@
+"""Counts of a data set's splits: images, sizes, and the pixels of every class and label value."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from regproxy.config.dataset import IGNORE_LABEL, DataConfig
+from regproxy.data.shards import MANIFEST, read_manifest
+
+
+@dataclass(frozen=True)
+class LabelCounts:
+    """The number of pixels of one label: by value on disk, and by train id."""
+
+    values: Mapping[int, int]
+    train_ids: Mapping[int, int]  # negative for unknown values
+
+
+@dataclass
+class SplitCounts:
+    """The counts of one split. `add` adds one pair; the order of the pairs does not matter."""
+
+    images: int = 0
+    widths: set[int] = field(default_factory=set)
+    heights: set[int] = field(default_factory=set)
+    values: Counter[int] = field(default_factory=Counter)  # pixels by value on disk
+    pixels: Counter[int] = field(default_factory=Counter)  # by train id
+    images_with: Counter[int] = field(default_factory=Counter)  # by train id
+
+    def add(self, height: int, width: int, label: LabelCounts) -> None:
+        """Count a pair of an image and a label of this size in pixels."""
+        self.images += 1
+        self.widths.add(width)
+        self.heights.add(height)
+        self.values.update(label.values)
+        self.pixels.update(label.train_ids)
+        self.images_with.update(label.train_ids.keys())
+
+    @property
+    def labelled(self) -> int:
+        """The number of pixels that have a class."""
+        return self.pixels.total() - self.pixels[IGNORE_LABEL]
+
+    @property
+    def void_share(self) -> float:
+        """The share of the pixels that are void, 0..1."""
+        return self.pixels[IGNORE_LABEL] / max(self.pixels.total(), 1)
+
+    def to_json(self, data: DataConfig) -> dict[str, Any]:
+        """Return the statistics that the manifest holds of this split.
+
+        `share` is a class's share of the labelled pixels, `void_share` the void's share of all pixels, 0..1.
+        """
+        return {
+            "num_images": self.images,
+            "width": [min(self.widths, default=0), max(self.widths, default=0)],
+            "height": [min(self.heights, default=0), max(self.heights, default=0)],
+            "pixels": self.pixels.total(),
+            "void_pixels": self.pixels[IGNORE_LABEL],
+            "void_share": _rounded(self.void_share),
+            "classes": {
+                name: {
+                    "pixels": self.pixels[train_id],
+                    "share": _rounded(self.pixels[train_id] / max(self.labelled, 1)),
+                    "images": self.images_with[train_id],
+                }
+                for train_id, name in enumerate(data.classes)
+            },
+        }
+
+
+def count_label(values: np.ndarray, table: np.ndarray) -> LabelCounts:
+    """Count the pixels of a label.
+
+    Args:
+        values: values on disk, unsigned integers (H, W).
+        table: train id of each value, int16 (256,), negative for unknown values (see `label_table`).
+    """
+    counts = np.bincount(values.ravel())
+    found = {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
+    train_ids: Counter[int] = Counter()
+    for value, pixels in found.items():
+        train_ids[int(table[value]) if value < len(table) else -1] += pixels
+    return LabelCounts(found, dict(train_ids))
+
+
+def read_statistics(directory: Path) -> tuple[dict[str, Any], list[str]]:
+    """Return statistics by split and the warnings of a prepared data set; both empty without a manifest.
+
+    Raises:
+        DataError: the manifest is damaged.
+    """
+    if not (Path(directory) / MANIFEST).is_file():
+        return {}, []
+    manifest = read_manifest(Path(directory))
+    return manifest.get("statistics", {}), manifest.get("warnings", [])
+
+
+def _rounded(share: float) -> float:
+    return float(f"{share:.6g}")

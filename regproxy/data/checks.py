@@ -57,8 +57,8 @@ def find_mistakes(
 
 
 def percent(share: float) -> str:
-    """Return a share, 0..1, as text such as "12.3 %"."""
-    return f"{100 * share:.3g} %"
+    """Return a share, 0..1, as text such as "12.34 %" or "0.0012 %"."""
+    return f"{100 * share:.2f} %" if not 0 < share < 1e-4 else f"{100 * share:.2g} %"
 
 
 def _absent_classes(data: DataConfig, splits: Mapping[str, SplitCounts]) -> tuple[list[str], list[str]]:

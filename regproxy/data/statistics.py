@@ -76,6 +76,14 @@ class SplitCounts:
         }
 
 
+@dataclass(frozen=True)
+class Statistics:
+    """What a manifest holds of a data set: `SplitCounts.to_json` by split, and the warnings about it."""
+
+    splits: Mapping[str, Mapping[str, Any]]
+    warnings: tuple[str, ...]
+
+
 def count_label(values: np.ndarray, table: np.ndarray) -> LabelCounts:
     """Count the pixels of a label.
 
@@ -98,16 +106,16 @@ def _histogram(values: np.ndarray) -> np.ndarray:
     return np.bincount(values.ravel())
 
 
-def read_statistics(directory: Path) -> tuple[dict[str, Any], list[str]]:
-    """Return statistics by split and the warnings of a prepared data set; both empty without a manifest.
+def read_statistics(directory: Path) -> Statistics:
+    """Return the statistics of a prepared data set; empty ones if the folder has no manifest.
 
     Raises:
         DataError: the manifest is damaged.
     """
     if not (Path(directory) / MANIFEST).is_file():
-        return {}, []
+        return Statistics({}, ())
     manifest = read_manifest(Path(directory))
-    return manifest.get("statistics", {}), manifest.get("warnings", [])
+    return Statistics(manifest.get("statistics", {}), tuple(manifest.get("warnings", ())))
 
 
 def _rounded(share: float) -> float:

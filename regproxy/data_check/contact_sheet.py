@@ -50,7 +50,7 @@ def draw_contact_sheet(data: DataConfig, pairs: Mapping[str, Sequence[Pair]], pa
     legend = [(data.classes[k], colours[k]) for k in sorted(classes - {IGNORE_LABEL})]
     if IGNORE_LABEL in classes:
         legend.append(("void", paint_label(np.full((64, 64), IGNORE_LABEL, np.uint8), colours)))
-    draw_grid(panels, legend, path)
+    draw_grid(panels, legend, path, colours=None)  # few colours would spoil the legend
     return [title for title, _, _ in shown]
 
 

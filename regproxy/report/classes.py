@@ -7,6 +7,7 @@ from typing import Any
 from regproxy.config.dataset import DataConfig
 from regproxy.config.profile import Profile
 from regproxy.data.checks import percent
+from regproxy.data.statistics import Statistics
 from regproxy.report.aggregate import Score, Scores
 from regproxy.report.layout import (
     NO_VALUE,
@@ -20,27 +21,25 @@ from regproxy.report.layout import (
 )
 
 
-def data_section(
-    profile: Profile, data: DataConfig, statistics: Mapping[str, Any], warnings: Sequence[str]
-) -> Section | None:
+def data_section(profile: Profile, data: DataConfig, statistics: Statistics) -> Section | None:
     """Return the section with the statistics of a prepared data set and its warnings; None without any.
 
     Args:
         profile: gives the data set's title.
         data: one of the profile's data sets.
-        statistics, warnings: from `read_statistics`.
+        statistics: from `read_statistics`.
     """
-    if not statistics:
+    if not statistics.splits:
         return None
     title = data_title(profile, data)
-    void = ", ".join(f"{percent(split['void_share'])} of {name}" for name, split in statistics.items())
+    void = ", ".join(f"{percent(split['void_share'])} of {name}" for name, split in statistics.splits.items())
     return Section(
         name=f"data-{data.name}",
         title=f"Data of {title}",
         short_title=f"Data: {title}",
         sentences=(f"A share is that of the labelled pixels of a split. Void pixels: {void}.",),
-        points=tuple(f"Warning: {warning}" for warning in warnings),
-        table=class_table(statistics),
+        points=tuple(f"Warning: {warning}" for warning in statistics.warnings),
+        table=class_table(statistics.splits),
     )
 
 

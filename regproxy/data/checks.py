@@ -8,7 +8,7 @@ from regproxy.config.dataset import IGNORE_LABEL, DataConfig
 from regproxy.config.formats import FORMATS
 from regproxy.data.label_values import describe_values, doubtful_labels, misread_labels
 from regproxy.data.labels import label_table
-from regproxy.data.statistics import SplitCounts
+from regproxy.data.statistics import SplitCounts, percent
 
 Place = tuple[str, str]  # a split and the id of an image
 _MOSTLY = 0.5  # share of the pixels
@@ -54,11 +54,6 @@ def find_mistakes(
     if shared:
         warnings.append(_shared_images(shared))
     return errors, warnings
-
-
-def percent(share: float) -> str:
-    """Return a share, 0..1, as text such as "12.34 %" or "0.0012 %"."""
-    return f"{100 * share:.2f} %" if not 0 < share < 1e-4 else f"{100 * share:.2g} %"
 
 
 def _absent_classes(data: DataConfig, splits: Mapping[str, SplitCounts]) -> tuple[list[str], list[str]]:

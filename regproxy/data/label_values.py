@@ -8,7 +8,7 @@ import yaml
 from regproxy.config.dataset import IGNORE_LABEL, DataConfig
 from regproxy.config.formats import FORMATS
 from regproxy.data.labels import value_ranges
-from regproxy.data.statistics import SplitCounts
+from regproxy.data.statistics import SplitCounts, percent
 
 _MOSTLY, _OFTEN, _BORDER = (
     0.5,
@@ -55,7 +55,7 @@ def doubtful_labels(data: DataConfig, splits: Mapping[str, SplitCounts]) -> list
     if IGNORE_LABEL in data.void_labels:
         return []
     return [
-        f"{100 * share:.3g} % of the pixels of {name} have the label value 255 and count as void. Confirm it "
+        f"{percent(share)} of the pixels of {name} have the label value 255 and count as void. Confirm it "
         "with void_labels: [255], or list 255 in values if it is a class."
         for name, counts in splits.items()
         if (share := _share_of_255(counts)) > _OFTEN
@@ -115,7 +115,7 @@ def _void_that_is_a_class(
     for name, counts in splits.items():
         if (share := _share_of_255(counts)) > _MOSTLY:
             return (
-                f"{100 * share:.3g} % of the pixels of {name} have the label value 255. If it is a class, "
+                f"{percent(share)} of the pixels of {name} have the label value 255. If it is a class, "
                 f"list it in values. {ending}"
             )
     return None

@@ -106,6 +106,11 @@ def _histogram(values: np.ndarray) -> np.ndarray:
     return np.bincount(values.ravel())
 
 
+def percent(share: float) -> str:
+    """Return a share, 0..1, as text such as "12.34 %" or "0.0012 %"."""
+    return f"{100 * share:.2f} %" if not 0 < share < 1e-4 else f"{100 * share:.2g} %"
+
+
 def read_statistics(directory: Path) -> Statistics:
     """Return the statistics of a prepared data set; empty ones if the folder has no manifest.
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from regproxy.config.dataset import DataConfig
-from regproxy.data.checks import percent
 from regproxy.data.label_values import describe_values
 from regproxy.data.scan import Scan, scan
+from regproxy.data.statistics import percent
 from regproxy.data_check.contact_sheet import draw_contact_sheet
 from regproxy.report.classes import class_table
 from regproxy.report.layout import NO_VALUE, Column, Document, Picture, Section, TextTable

@@ -6,8 +6,7 @@ from typing import Any
 
 from regproxy.config.dataset import DataConfig
 from regproxy.config.profile import Profile
-from regproxy.data.checks import percent
-from regproxy.data.statistics import Statistics
+from regproxy.data.statistics import Statistics, percent
 from regproxy.report.aggregate import Score, Scores
 from regproxy.report.layout import (
     NO_VALUE,

@@ -32,12 +32,13 @@ def misread_labels(data: DataConfig, splits: Mapping[str, SplitCounts]) -> str |
     if FORMATS[data.format].values:
         return _renumbered(data, found)
     found -= set(data.void_labels)
-    others = found - {IGNORE_LABEL}
+    others, expected = found - {IGNORE_LABEL}, _class_values(data)
     if not others:
         return None
-    if max(others) >= data.num_classes:
+    if others - expected:
         return _unknown_values(data, found, others)
-    return _void_that_is_a_class(data, found, splits) if IGNORE_LABEL in found else None
+    unlisted = IGNORE_LABEL in found - expected
+    return _void_that_is_a_class(data, found, splits) if unlisted else None
 
 
 def doubtful_labels(data: DataConfig, splits: Mapping[str, SplitCounts]) -> list[str]:
@@ -52,7 +53,7 @@ def doubtful_labels(data: DataConfig, splits: Mapping[str, SplitCounts]) -> list
             f"labels hold only {describe_values(found)}, so they may be train ids, which start at 0. Format "
             f"{data.format} expects the ids of the original label files, {describe_values(classes)}."
         ]
-    if IGNORE_LABEL in data.void_labels:
+    if IGNORE_LABEL in _class_values(data).union(data.void_labels):
         return []
     return [
         f"{percent(share)} of the pixels of {name} have the label value 255 and count as void. Confirm it "
@@ -68,6 +69,11 @@ def describe_values(values: Iterable[int]) -> str:
     return f"{head} and {last}" if comma else last
 
 
+def _class_values(data: DataConfig) -> set[int]:
+    """Return the label values of the classes of a folder data set."""
+    return {value for values in data.values for value in values} or set(range(data.num_classes))
+
+
 def _renumbered(data: DataConfig, found: Collection[int]) -> str | None:
     values = FORMATS[data.format].values
     if IGNORE_LABEL not in found or IGNORE_LABEL in (*values, *data.void_labels):
@@ -80,20 +86,20 @@ def _renumbered(data: DataConfig, found: Collection[int]) -> str | None:
 
 def _unknown_values(data: DataConfig, found: Collection[int], others: Collection[int]) -> str | None:
     """Return a sentence about values of no class, if they suggest which value each class has."""
-    number = data.num_classes
+    number, expected = data.num_classes, describe_values(_class_values(data))
     shifted = _remedy(data, range(1, number + 1))
-    if max(others) == number:
+    if max(others) == number and not data.values:
         if 0 not in others:
             return f"labels hold {describe_values(found)}, so they count from 1, not from 0. {shifted}"
         return (
-            f"labels hold {describe_values(found)}, but {number} classes have the values 0..{number - 1}. "
+            f"labels hold {describe_values(found)}, but {number} classes have the values {expected}. "
             f"Add the missing name to classes; or, if 0 is void, set void_labels: [0]. {shifted}"
         )
     values = next((values for values in (found, others) if len(values) == number), None)
     if values is None:
         return None
     return (
-        f"labels hold only {describe_values(values)}, but {number} classes have the values 0..{number - 1}. "
+        f"labels hold only {describe_values(values)}, but {number} classes have the values {expected}. "
         f"{_remedy(data, sorted(values))}"
     )
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from regproxy.config.dataset import DataConfig
-from regproxy.config.formats import SPLITS
 from regproxy.data.scan import Scan, scan
 from regproxy.data.shards import MANIFEST, Record, ShardWriter, write_manifest
 from regproxy.errors import DataError
@@ -21,6 +20,7 @@ def prepare(
     *,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Convert the splits of a data set to shards in `out` and return the manifest.
 
@@ -31,22 +31,25 @@ def prepare(
     Args:
         data, workers, progress: see `scan`.
         out: the folder to write.
+        note: called with each line about files that are left out.
 
     Raises:
         DataError: files or folders are invalid, or the data set is refused as a whole; the message has the
             number of problems and the first ten.
-        ConfigError: void labels are invalid.
+        ConfigError: the root has an environment variable that is not set.
     """
     with atomic_folder(out, marker=MANIFEST) as temporary, ExitStack() as stack:
         writers = {
             split: stack.enter_context(closing(ShardWriter(temporary, split=split, classes=data.classes)))
-            for split in SPLITS
+            for split in data.split_names
         }
 
         def write(split: str, record: Record) -> None:
             writers[split].write(record)
 
         result = scan(data, write=write, workers=workers, progress=progress)
+        for line in result.notes if note is not None else ():
+            note(line)
         if result.errors or result.problems:
             raise DataError(summary(data, result))
         return write_manifest(

@@ -6,8 +6,8 @@
 import hashlib
 import multiprocessing
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -19,14 +19,14 @@ import cv2
 import numpy as np
 
 from regproxy.config.dataset import DataConfig
-from regproxy.config.formats import SPLITS
 from regproxy.data.checks import find_mistakes
-from regproxy.data.images import decode_image
-from regproxy.data.labels import decode_label, label_table, map_values
+from regproxy.data.images import match_label, read_image
+from regproxy.data.labels import label_table, read_label
 from regproxy.data.pairs import Pair, find_pairs
 from regproxy.data.shards import Record
-from regproxy.data.statistics import LabelCounts, SplitCounts, count_label
+from regproxy.data.statistics import SplitCounts, count_values
 from regproxy.errors import DataError
+from regproxy.raw.folders import text_of
 
 # Label maps have large areas of one value. Without row filters they are decoded fastest, also in training.
 _LABEL_PNG = (cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE, cv2.IMWRITE_PNG_COMPRESSION, 3)
@@ -42,6 +42,7 @@ class Scan:
         problems: one message for each file or folder that cannot be used.
         errors: mistakes in the data set as a whole, found in the counts, because of which it is refused.
         warnings: findings that the user should know; the data set can be used.
+        notes: what was left out of the folders.
     """
 
     splits: dict[str, SplitCounts]
@@ -49,19 +50,27 @@ class Scan:
     problems: list[str]
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Converted:
-    """A pair after decoding: its record unless it has `problems`, its counts if the label was read.
+    """A pair after decoding.
 
-    `image_sha256` identifies the bytes of the image's file.
+    Attributes:
+        record: for a shard; None if there are problems or none was wanted.
+        problems: messages about the two files.
+        size: (height, width) of the label.
+        values: the label's pixels by value on disk, if it was decoded.
+        train_ids: its pixels by train id, if the pair has no problems.
+        image_sha256: of the image's file, if the pair has no problems.
     """
 
     record: Record | None = None
     problems: tuple[str, ...] = ()
-    size: tuple[int, int] = (0, 0)  # (height, width) of the label
-    counts: LabelCounts | None = None
+    size: tuple[int, int] = (0, 0)
+    values: Mapping[int, int] = field(default_factory=dict)
+    train_ids: Mapping[int, int] = field(default_factory=dict)
     image_sha256: bytes = b""
 
 
@@ -85,24 +94,26 @@ def scan(
         progress: called after every pair with (finished pairs, all pairs).
 
     Raises:
-        ConfigError: void labels are invalid.
+        ConfigError: the root has an environment variable that is not set.
     """
-    convert = partial(convert_pair, table=label_table(data), make_record=write is not None)
-    found = {split: find_pairs(data, split) for split in SPLITS}
-    problems = list(dict.fromkeys(message for _, messages in found.values() for message in messages))
-    pairs = {split: split_pairs for split, (split_pairs, _) in found.items()}
+    convert = partial(convert_pair, data=data, make_record=write is not None)
+    found = find_pairs(data)
+    pairs, problems = found.splits, list(dict.fromkeys(found.problems))
     total, finished = sum(map(len, pairs.values())), 0
     if workers is None:  # starting a process takes as long as converting about a hundred small pairs
         workers = min(os.cpu_count() or 1, 1 + total // 200)
-    result = Scan({split: SplitCounts() for split in pairs}, pairs, problems)
+    result = Scan({split: SplitCounts() for split in pairs}, pairs, problems, notes=found.notes)
     hashes: dict[str, dict[bytes, str]] = {split: {} for split in pairs}
     every_pair = [pair for split_pairs in pairs.values() for pair in split_pairs]
     with closing(_map_ordered(convert, every_pair, workers=workers)) as results:
         for split, split_pairs in pairs.items():
             for pair, converted in zip(split_pairs, islice(results, len(split_pairs)), strict=True):
                 problems += converted.problems
-                if converted.counts:
-                    result.splits[split].add(*converted.size, converted.counts)
+                counts = result.splits[split]
+                if not converted.problems:
+                    counts.add(*converted.size, values=converted.values, train_ids=converted.train_ids)
+                else:
+                    counts.values.update(converted.values)
                 hashes[split].setdefault(converted.image_sha256, pair.id)
                 if write is not None and not problems:
                     write(split, converted.record)
@@ -115,33 +126,49 @@ def scan(
     return result
 
 
-def convert_pair(pair: Pair, *, table: np.ndarray, make_record: bool = True) -> Converted:
-    """Decode and check one pair; return its record, unless `make_record` is off, and its counts."""
-    encoded, decoded, problems = [], [], []
-    for path, decode in ((pair.image, decode_image), (pair.label, decode_label)):
-        try:
-            encoded.append(path.read_bytes())
-            decoded.append(decode(encoded[-1]))
-        except (OSError, DataError) as error:
-            problems.append(f"{path}: {error}")
-    if problems:
-        return Converted(problems=tuple(problems))
-    image, values = decoded
-    if image.shape[:2] != values.shape:
-        sizes = "{1} x {0}; got {3} x {2}".format(*image.shape[:2], *values.shape)
-        return Converted(problems=(f"{pair.label} is invalid: expected the image's width x height {sizes}.",))
-    counted = {
-        "size": values.shape,
-        "counts": count_label(values, table),
-        "image_sha256": hashlib.sha256(encoded[0]).digest(),
-    }
+def convert_pair(pair: Pair, *, data: DataConfig, make_record: bool = True) -> Converted:
+    """Decode and check one pair; return its counts and, if `make_record`, its record."""
+    image = label = None
+    encoded, problems, values = b"", [], {}
     try:
-        label = map_values(values, table)
+        encoded = pair.image.read_bytes()
+        image = read_image(encoded, image_range=data.image_range)
+    except (OSError, DataError) as error:
+        problems.append(f"{text_of(pair.image)}: {_reason(error)}")
+    try:
+        label = read_label(pair.label.read_bytes(), data=data, counts=values)
+    except (OSError, DataError) as error:
+        problems.append(f"{text_of(pair.label)}: {_reason(error)}")
+    if image is None or label is None:
+        return Converted(problems=tuple(problems), values=values)
+    try:
+        image = match_label(image, label.shape, data.exif)
     except DataError as error:
-        return Converted(problems=(f"{pair.label}: {error}",), **counted)
-    if not make_record:
-        return Converted(**counted)
-    return Converted(Record(pair.id, encoded[0], encode_label(label), *label.shape), **counted)
+        return Converted(problems=(f"{text_of(pair.image)}: {error}",), values=values)
+    if image.pixels.shape[:2] != label.shape:
+        sizes = "{1} x {0}; got {3} x {2}".format(*image.pixels.shape[:2], *label.shape)
+        problem = f"{text_of(pair.label)} is invalid: expected the image's width x height {sizes}."
+        return Converted(problems=(problem,), values=values)
+    record = Record(pair.id, image.encoded, encode_label(label), *label.shape) if make_record else None
+    return Converted(
+        record,
+        size=label.shape,
+        values=values,
+        train_ids=_train_ids(values, data) if values else count_values(label),
+        image_sha256=hashlib.sha256(encoded).digest(),
+    )
+
+
+def _train_ids(values: Mapping[int, int], data: DataConfig) -> dict[int, int]:
+    """Return the number of pixels of each train id from that of each value on disk."""
+    counts: Counter[int] = Counter()
+    for value, pixels in values.items():
+        counts[int(label_table(data)[value])] += pixels
+    return dict(counts)
+
+
+def _reason(error: OSError | DataError) -> str:
+    return str(error) if isinstance(error, DataError) else f"it cannot be read ({error.strerror})."
 
 
 def encode_label(label: np.ndarray) -> bytes:

@@ -37,7 +37,7 @@ def check_data_set(
         The report, and whether `prepare` accepts the data set.
 
     Raises:
-        ConfigError: void labels are invalid.
+        ConfigError: the root has an environment variable that is not set.
         DataError: `out` holds other files.
     """
     with atomic_folder(out, marker=PAGE) as temporary:
@@ -70,6 +70,7 @@ def compose(data: DataConfig, result: Scan, shown: list[str]) -> Document:
     sections = (
         _points("problems", "Problems", [*result.errors, *result.problems]),
         _points("warnings", "Warnings", result.warnings),
+        _points("left-out", "Left out", result.notes),
         Section(name="splits", title="Splits", table=_split_table(result)),
         Section(name="classes", title="Classes", table=class_table(statistics)),
         sheet if shown else None,

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from regproxy.config.dataset import IGNORE_LABEL, DataConfig
-from regproxy.data.labels import label_table, palette
+from regproxy.data.labels import palette
 from regproxy.data.pairs import Pair
 from regproxy.data.scan import convert_pair
 from regproxy.drawing.panels import fit, paint_label
@@ -32,9 +32,9 @@ def draw_contact_sheet(data: DataConfig, pairs: Mapping[str, Sequence[Pair]], pa
     """
     from regproxy.data.loader import decode
 
-    table, colours, shown = label_table(data), palette(data), []
+    colours, shown = palette(data), []
     for split, pair in _choose(pairs):
-        record = convert_pair(pair, table=table).record
+        record = convert_pair(pair, data=data).record
         if record is not None:
             shown.append((f"{split} {pair.id}", *decode(record.image, record.label)))
     if not shown:

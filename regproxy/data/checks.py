@@ -42,8 +42,8 @@ def find_mistakes(
     for name, counts in splits.items():
         if counts.void_share > _MOSTLY:
             warnings.append(
-                f"{percent(counts.void_share)} of the pixels of {name} are void (label values "
-                f"{_void_values(data, counts)}) and count nowhere. Check void_labels and classes."
+                f"{percent(counts.void_share)} of the pixels of {name} are void"
+                f"{_void_values(data, counts)} and count nowhere. Check void_labels and classes."
             )
     warnings += doubtful_labels(data, splits)
     if data.num_classes == 1:
@@ -69,9 +69,8 @@ def _absent_classes(data: DataConfig, splits: Mapping[str, SplitCounts]) -> tupl
         ).strip()
         errors.append(
             f"{_classes(data, refused)} no pixel in {train_name}{_where_else(others, refused)}, so no "
-            f"network can learn {_it(refused)}. The labels of {train_name} hold "
-            f"{describe_values(train.values)}. Correct them or the classes, or accept it in the profile's "
-            f"data set: absent_classes: {names}."
+            f"network can learn {_it(refused)}. {_held(train_name, train)}Correct labels or classes, or "
+            f"accept it in the profile's data set: absent_classes: {names}."
         )
     if partial and absent:
         warnings.append(
@@ -101,14 +100,21 @@ def _where_else(others: Sequence[tuple[str, SplitCounts]], refused: Sequence[int
 def _void_error(data: DataConfig, name: str, counts: SplitCounts) -> str:
     use = "Nothing can be learned from it" if name == "train" else "Nothing can be scored on it"
     return (
-        f"no pixel of {name} is labelled: its {counts.images} labels hold only void (label values "
-        f"{_void_values(data, counts)}). {use}. Replace the labels, or correct void_labels and classes."
+        f"no pixel of {name} is labelled: its {counts.images} labels hold only void"
+        f"{_void_values(data, counts)}. {use}. Replace the labels, or correct void_labels and classes."
     )
 
 
 def _void_values(data: DataConfig, counts: SplitCounts) -> str:
+    """Return such as " (label values 11 and 255)"; nothing for labels in colours."""
     table = label_table(data)
-    return describe_values([value for value in counts.values if table[value] == IGNORE_LABEL])
+    values = [value for value in counts.values if table[value] == IGNORE_LABEL]
+    return f" (label value{'s' * (len(values) > 1)} {describe_values(values)})" if values else ""
+
+
+def _held(name: str, counts: SplitCounts) -> str:
+    """Return such as "The labels of train hold 0..2. "; nothing for labels in colours."""
+    return f"The labels of {name} hold {describe_values(counts.values)}. " if counts.values else ""
 
 
 def _shared_images(shared: Sequence[tuple[Place, Place]]) -> str:

@@ -15,6 +15,7 @@ _MOSTLY, _OFTEN, _BORDER = (
     0.2,
     0.1,
 )  # shares of the pixels; borders of objects have less than the last one
+_UNUSUAL = 0.1  # share of the labels
 _SHOWN = 8  # classes in a remedy
 
 
@@ -55,7 +56,13 @@ def doubtful_labels(data: DataConfig, splits: Mapping[str, SplitCounts]) -> list
         ]
     if IGNORE_LABEL in _class_values(data).union(data.void_labels):
         return []
-    return [
+    warnings = [
+        f"{counts.binary_labels} labels of {name} hold only 255 and one other value, so 255 may be a class "
+        "there. Export all labels in the same way, or confirm that 255 is void with void_labels: [255]."
+        for name, counts in splits.items()
+        if counts.binary_labels > _UNUSUAL * counts.images
+    ]
+    return warnings + [
         f"{percent(share)} of the pixels of {name} have the label value 255 and count as void. Confirm it "
         "with void_labels: [255], or list 255 in values if it is a class."
         for name, counts in splits.items()
@@ -108,17 +115,21 @@ def _void_that_is_a_class(
     data: DataConfig, found: Collection[int], splits: Mapping[str, SplitCounts]
 ) -> str | None:
     """Return a sentence if 255, which is not listed, seems to be a class."""
-    ending = "If 255 is void, set void_labels: [255]."
+    ending, number = "If 255 is void, set void_labels: [255].", data.num_classes
     pixels = sum(counts.values.total() for counts in splits.values())
     rare = sum(counts.values[IGNORE_LABEL] for counts in splits.values()) < _BORDER * pixels
-    if len(found) == data.num_classes and (len(found) == 2 or not rare):
+    if len(found) == number and (number == 2 or not rare):
         return f"labels hold only {describe_values(found)}. {_remedy(data, sorted(found))} {ending}"
-    if len(found) == 2:
-        return (
-            "labels hold only 0 and 255. Describe two classes: set classes: [background, object] and values: "
-            f"{{background: 0, object: 255}}. {ending}"
-        )
     for name, counts in splits.items():
+        values = set(counts.values) - set(data.void_labels)
+        if IGNORE_LABEL in values and len(values) == 2:
+            remedy = (
+                f"If 255 is class {data.classes[1]!r}, list it in values."
+                if number == 2
+                else "If it is a class, set classes: [background, object] and values: "
+                "{background: 0, object: 255}."
+            )
+            return f"labels of {name} hold only {describe_values(values)}. {remedy} {ending}"
         if (share := _share_of_255(counts)) > _MOSTLY:
             return (
                 f"{percent(share)} of the pixels of {name} have the label value 255. If it is a class, "

@@ -25,6 +25,7 @@ class SplitCounts:
     values: Counter[int] = field(default_factory=Counter)  # pixels by value on disk
     pixels: Counter[int] = field(default_factory=Counter)  # by train id
     images_with: Counter[int] = field(default_factory=Counter)  # by train id
+    binary_labels: int = 0  # labels that hold 255 and one other value
 
     def add(
         self, height: int, width: int, *, values: Mapping[int, int], train_ids: Mapping[int, int]
@@ -34,6 +35,7 @@ class SplitCounts:
         self.widths.add(width)
         self.heights.add(height)
         self.values.update(values)
+        self.binary_labels += len(values) == 2 and IGNORE_LABEL in values
         self.pixels.update(train_ids)
         self.images_with.update(train_ids.keys())
 

@@ -48,8 +48,8 @@ def write(tmp_path: Path) -> Write:
 
 def refusal(data: DataConfig, tmp_path: Path) -> str:
     with pytest.raises(DataError) as error:
-        prepare(data, tmp_path / "out", workers=1)
-    assert not (tmp_path / "out").exists()
+        prepare(data, tmp_path / "refused", workers=1)
+    assert not (tmp_path / "refused").exists()
     return str(error.value)
 
 
@@ -90,6 +90,7 @@ def test_statistics_do_not_depend_on_the_number_of_workers(write: Write, tmp_pat
         ([{0: 0.98, 255: 0.02}], None, "ab", ["labels hold only 0 and 255", "values: {a: 0, b: 255}"]),
         ([{0: 0.6, 255: 0.4}], None, "a", ["only 0 and 255", "classes: [background, object]"]),
         ([{0: 0.6, 255: 0.4}], None, "abc", ["only 0 and 255", "classes: [background, object]"]),
+        ([{0: 0.6, 1: 0.4}], [{0: 0.9, 255: 0.1}], "ab", ["labels of val hold only 0 and 255", "class 'b'"]),
         ([{1: 0.6, 255: 0.4}], None, "ab", ["only 1 and 255", "values: {a: 1, b: 255}"]),
         ([{0: 0.4, 1: 0.3, 255: 0.3}], None, "abc", ["only 0..1 and 255", "{a: 0, b: 1, c: 255}"]),
         ([{0: 0.5, 1: 0.3, 128: 0.2}], None, "abc", ["hold only 0..1 and 128", "{a: 0, b: 1, c: 128}"]),
@@ -110,7 +111,7 @@ def test_statistics_do_not_depend_on_the_number_of_workers(write: Write, tmp_pat
         ([{1: 0.6, 2: 0.4}], None, "abc", ["class 'a' has no pixel in train", "hold 1..2"]),
         ([{0: 0.6, 1: 0.4}], [ALL], "abc", ["'c' has no pixel in train, but pixels in val"]),
         ([{0: 1.0}], None, "abc", ["2 classes ('b', 'c') have no pixel", "absent_classes: [b, c]"]),
-        ([ALL], [{255: 1.0}], "abc", ["no pixel of val is labelled", "label values 255"]),
+        ([ALL], [{255: 1.0}], "abc", ["no pixel of val is labelled", "(label value 255)"]),
         ([{255: 1.0}], [ALL], "abc", ["no pixel of train is labelled"]),
     ],
 )
@@ -129,13 +130,38 @@ def test_much_void_is_accepted_where_it_is_listed(write: Write, tmp_path: Path) 
     label = {0: 0.2, 1: 0.1, 2: 0.1, 255: 0.6}
     found = warnings(write([label], [label], void_labels=(255,)), tmp_path)
     assert len(found) == 2 and found[0].startswith(
-        "60.00 % of the pixels of train are void (label values 255)"
+        "60.00 % of the pixels of train are void (label value 255)"
     )
 
 
 def test_frequent_255_that_is_not_listed_is_a_warning(write: Write, tmp_path: Path) -> None:
     (found,) = warnings(write([{0: 0.3, 1: 0.2, 2: 0.2, 255: 0.3}], [ALL]), tmp_path)
     assert "30.00 % of the pixels of train have the label value 255" in found
+
+
+def test_masks_that_were_exported_in_two_ways(write: Write, tmp_path: Path) -> None:
+    (found,) = warnings(write([{0: 0.9, 1: 0.1}, {0: 0.9, 255: 0.1}], [{0: 0.9, 1: 0.1}], "ab"), tmp_path)
+    assert found.startswith("1 labels of train hold only 255 and one other value")
+
+
+def test_255_may_be_a_class(write: Write, tmp_path: Path) -> None:
+    label = {0: 0.3, 255: 0.7}
+    data = write([label], [label], "ab", values=((0,), (255,)))
+    manifest = prepare(data, tmp_path / "out", workers=1)
+    assert manifest["warnings"] == []
+    assert manifest["statistics"]["train"]["classes"]["b"]["pixels"] == 0.7 * SIZE**2
+
+
+def test_labels_in_colours_are_counted(write: Write, tmp_path: Path) -> None:
+    """Grey colours in one channel; the label has no values then, only classes."""
+    colours = (((0, 0, 0),), ((128, 128, 128),), ((255, 255, 255),))
+    data = write([{0: 0.5, 128: 0.25, 255: 0.25}], [{0: 0.5, 128: 0.5}], colours=colours)
+    manifest = prepare(data, tmp_path / "out", workers=1)
+    pixels = {name: one["pixels"] for name, one in manifest["statistics"]["train"]["classes"].items()}
+    assert pixels == {"a": 200, "b": 100, "c": 100}
+    assert manifest["warnings"][0].startswith("class 'c' has no pixel in val")
+    message = refusal(write([{0: 0.5, 128: 0.5}], [{0: 1.0}], colours=colours), tmp_path)
+    assert "class 'c' has no pixel in train, so" in message and "hold" not in message
 
 
 def test_absent_classes_are_accepted_by_name(write: Write, tmp_path: Path) -> None:

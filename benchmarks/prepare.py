@@ -20,7 +20,7 @@ from regproxy.data.prepare import prepare
 from regproxy.data.shards import Record, ShardWriter, write_manifest
 
 PAIRS = 48
-CLASSES = tuple(f"class {index}" for index in range(10))
+CLASSES = tuple(f"class {index}" for index in range(9))  # those that occur in the scenes
 
 
 def plain(root: Path, out: Path) -> None:

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from regproxy.data.prepare import encode_label
+from regproxy.data.scan import encode_label
 from regproxy.demo.scenes import draw_scene
 
 HEIGHT, WIDTH = 512, 683  # pixels, the most common size in ADE20K

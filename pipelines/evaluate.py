@@ -17,6 +17,7 @@ from regproxy.cli.progress_bar import progress_bar
 from regproxy.config.profile import Resources
 from regproxy.config.profile_file import load_profile
 from regproxy.model.device import default_device
+from regproxy.runs.classes_present import left_out_classes
 from regproxy.runs.result import is_scored, result_path, score_run
 from regproxy.runs.shared_storage import SharedStorage
 from regproxy.runs.trial import Trial
@@ -45,6 +46,11 @@ def evaluate(profile_name: str) -> int:
         print(f"scoring {name} failed: {error}", file=sys.stderr)
     if storage:
         storage.upload_results(profile_name)
+    for data in profile.datasets:
+        scored = [trial for trial in trials if trial.variant.data == data and is_scored(trial)]
+        results = [json.loads(result_path(trial).read_text()) for trial in scored]
+        if left_out := left_out_classes(results):
+            print(f"mIoU of {data.name}: {left_out}")
     print(f"results are in results/{profile_name}/")
     return 1 if errors else 0
 

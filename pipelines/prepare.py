@@ -4,6 +4,7 @@ python -m pipelines.prepare <profile> [--allow-partial]
 """
 
 import dataclasses
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ def prepare_profile(profile_name: str, *, allow_partial: bool = False) -> int:
         seconds = time.monotonic() - started
         pairs = manifest["num_images"]
         print(f"{data.name}: {pairs} pairs in {seconds:.1f} s, {pairs / seconds:.0f} pairs/s -> {out}")
+        for warning in manifest["warnings"]:
+            print(f"warning: {data.name}: {warning}", file=sys.stderr)
     return 0
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from pipelines.stage import profile_stage
 from pipelines.tracking.uploader import Uploader
 from regproxy.config.profile_file import load_profile
+from regproxy.data.statistics import read_statistics
 from regproxy.figures.all_figures import draw_figures
 from regproxy.report.aggregate import collect, read_complexity
 from regproxy.report.document import write_report
@@ -34,7 +35,14 @@ def report(profile_name: str) -> int:
             figures = draw_figures(
                 profile, scores, complexity, prepared_dir=prepared, out=directory / "figures"
             )
-            document = write_report(profile, scores, complexity, directory, figures=figures)
+            document = write_report(
+                profile,
+                scores,
+                complexity,
+                directory,
+                figures=figures,
+                statistics={data.name: read_statistics(prepared / data.name) for data in profile.datasets},
+            )
         uploader.add_report(out)
     if storage := SharedStorage.from_environment():
         storage.upload_report(profile_name)

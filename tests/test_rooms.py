@@ -27,6 +27,7 @@ RANKS = {  # a room imports only rooms of a lower rank
     "plan": 6,
     "suggest": 6,
     "report": 6,
+    "data_check": 7,
     "figures": 7,
     "inference": 7,
     "cli": 8,

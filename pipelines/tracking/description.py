@@ -3,13 +3,19 @@
 import getpass
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag
 
+from regproxy.data.prepared import manifest_sha256
+from regproxy.data.statistics import Statistics, read_statistics
+from regproxy.errors import DataError
 from regproxy.runs.trial import Trial
+from regproxy.storage.remote import is_url
 
 NOTE, COMMIT, PARENT = "mlflow.note.content", "mlflow.source.git.commit", "mlflow.parentRunId"
+CLASSES_PRESENT = "classes present"  # a tag: over how many classes the mIoU is the mean
 _CONTEXTS = {"train": "training", "val": "validation"}  # by split
 
 
@@ -55,14 +61,37 @@ def trial_note(trial: Trial, error: str | None = None) -> str:
 def dataset_inputs(trial: Trial, parts: Mapping[str, Any]) -> list[DatasetInput]:
     """Return the two splits of a trial's data set; `parts` is what its fingerprint was computed from.
 
-    The digest starts with the manifest's SHA-256 and ends with the split, because MLflow keeps one context
-    for each name and digest.
+    Its profile holds the statistics of the split, if the prepared data are here. The digest starts with the
+    manifest's SHA-256 and ends with the split, because MLflow keeps one context for each name and digest.
     """
     source = json.dumps({"uri": trial.workspace.data_dir})
+    statistics = data_statistics(trial, parts)
     return [
         DatasetInput(
-            Dataset(trial.variant.data.name, f"{parts['data'][:16]}-{split}", "local", source),
+            Dataset(
+                trial.variant.data.name,
+                f"{parts['data'][:16]}-{split}",
+                "local",
+                source,
+                profile=_profile(statistics, split),
+            ),
             [InputTag("mlflow.data.context", context)],
         )
         for split, context in _CONTEXTS.items()
     ]
+
+
+def data_statistics(trial: Trial, parts: Mapping[str, Any]) -> Statistics | None:
+    """Return the statistics of a trial's data; None if they are not here or changed since its training."""
+    folder = trial.workspace.data_dir
+    try:
+        if is_url(folder) or manifest_sha256(folder) != parts["data"]:
+            return None
+        return read_statistics(Path(folder))
+    except DataError:  # the data set is not prepared here
+        return None
+
+
+def _profile(statistics: Statistics | None, split: str) -> str | None:
+    found = statistics and statistics.splits.get(split)
+    return json.dumps(found) if found else None

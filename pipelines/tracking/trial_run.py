@@ -11,8 +11,9 @@ from typing import Any
 from mlflow.entities import Metric, Run
 
 from pipelines.tracking.connection import ACTIVE, Connection, milliseconds
-from pipelines.tracking.description import COMMIT, NOTE, dataset_inputs, trial_note
+from pipelines.tracking.description import CLASSES_PRESENT, COMMIT, NOTE, dataset_inputs, trial_note
 from pipelines.tracking.values import CURVES, end_time, score_time, scores, settings
+from regproxy.runs.classes_present import classes_present
 from regproxy.runs.history import read_entries
 from regproxy.runs.trial import Trial
 
@@ -88,6 +89,7 @@ class TrialRun:
         """Store the scores of a result record."""
         if self.tags.get(_RESULT) != result["fingerprint"]:
             self._mlflow.replace_metrics(self._run, scores(result), score_time(result))
+            self.set_tag(CLASSES_PRESENT, classes_present([result]))
             self.set_tag(_RESULT, result["fingerprint"])
 
     def close(self) -> None:

@@ -1,16 +1,30 @@
 """The run of a variant, above the runs of its seeds: status, scores over the seeds, settings that differ."""
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from mlflow.entities import Run
 
 from pipelines.tracking.connection import ACTIVE, FINGERPRINT, Connection
-from pipelines.tracking.description import NOTE, PARENT, common_tags, dataset_inputs, variant_note
+from pipelines.tracking.description import (
+    CLASSES_PRESENT,
+    NOTE,
+    PARENT,
+    common_tags,
+    data_statistics,
+    dataset_inputs,
+    variant_note,
+)
 from pipelines.tracking.values import different_settings, score_time, seed_statistics, start_time
+from regproxy.runs.classes_present import classes_present
 from regproxy.runs.fingerprint import hash_json
 from regproxy.runs.trial import Trial
+from regproxy.storage.json_file import write_json
+
+_STATISTICS = "regproxy.statistics"  # the tag with the SHA-256 of the manifest whose statistics the run has
 
 
 class VariantRuns:
@@ -41,7 +55,21 @@ class VariantRuns:
             run = self._mlflow.create_run(experiment, trial.variant.name, tags, started)
         variants = [other.variant for other in self._trials if other.variant.data == trial.variant.data]
         self._mlflow.describe(run, different_settings(trial.variant, variants), dataset_inputs(trial, parts))
+        self._add_statistics(run, trial, parts)
         return run
+
+    def _add_statistics(self, run: Run, trial: Trial, parts: Mapping[str, Any]) -> None:
+        """Store the statistics of the data as statistics.json, unless the run has them."""
+        if run.data.tags.get(_STATISTICS) == parts["data"]:
+            return
+        statistics = data_statistics(trial, parts)
+        if statistics is None:
+            return
+        with TemporaryDirectory() as folder:
+            file = Path(folder, "statistics.json")
+            write_json(file, {"splits": statistics.splits, "warnings": statistics.warnings})
+            self._mlflow.upload(run, file)
+        self._mlflow.client.set_tag(run.info.run_id, _STATISTICS, parts["data"])
 
     def seed_changed(self, trial: Trial, experiment: str, result: dict[str, Any] | None = None) -> None:
         """Remember that the run of a trial or its result changed, for the next `update`."""
@@ -69,6 +97,8 @@ class VariantRuns:
             if results and complete:
                 newest = max(map(score_time, results.values()))
                 self._mlflow.replace_metrics(parent, seed_statistics(results.values()), newest)
+                if present := classes_present(results.values()):
+                    self._mlflow.client.set_tag(parent.info.run_id, CLASSES_PRESENT, present)
             if active:  # until another of its seeds changes, there is nothing to do
                 self._active[variant] = trial, experiment
             if active or complete or not results:

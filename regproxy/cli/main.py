@@ -1,29 +1,33 @@
-"""The command line: `regproxy predict`, `regions`, `complexity`, `plan` and `import-official`.
+"""The command line: `regproxy <command>`. Each command has a file with its options.
 
-Experiments run in the pipeline (`dvc repro`). These commands label images with a trained model, draw the
-regions that it learned, count the operations of networks, estimate the cost of a profile on a cluster, and
-convert released weights. Each has a file with its options.
+Experiments run in the pipeline (`dvc repro`). These commands describe and check a user's own data, use trained
+models, estimate costs, and fetch or convert weights.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from regproxy.cli import complexity, import_official, new, plan, predict, regions
+import regproxy
+from regproxy.cli import check_data, complexity, import_official, new, plan, predict, regions
 from regproxy.errors import UserError, file_system_errors
+
+_COMMANDS = (new, check_data, predict, regions, complexity, plan, import_official)
+_EXTRAS = {"onnx": "export", "onnxruntime": "export", "onnxscript": "export"}  # package -> extra of regproxy
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status.
 
-    A UserError becomes one line on standard error and status 1. Any other exception is a bug and shows its
-    traceback.
+    A UserError, or a package that only an extra of regproxy installs, becomes one line on standard error and
+    status 1. Any other exception is a bug and shows its traceback.
     """
     parser = argparse.ArgumentParser(
-        prog="regproxy", description="RegProxy: predictions, regions, costs, weights."
+        prog="regproxy", description="RegProxy: data, predictions, scores, regions, costs, weights."
     )
+    parser.add_argument("--version", action="version", version=f"regproxy {regproxy.__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
-    for command in (new, predict, regions, complexity, plan, import_official):
+    for command in _COMMANDS:
         command.add(commands)
     options = parser.parse_args(arguments)
     try:
@@ -31,4 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return options.run_command(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        if error.name not in _EXTRAS:
+            raise
+        extra = _EXTRAS[error.name]
+        print(f"error: this command needs {error.name}: pip install 'regproxy[{extra}]'", file=sys.stderr)
         return 1

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from regproxy.config.class_tables import Colour
-from regproxy.config.parse import check_range
+from regproxy.config.parse import check_range, choose
 from regproxy.errors import ConfigError
 
 IGNORE_LABEL = 255  # the train id of pixels that count nowhere
@@ -61,6 +61,7 @@ class DataSettings:
     image_range: tuple[float, float] | None = None  # values of 16-bit and float images that become 0 and 255
     exif: Literal["ignore", "apply"] | None = None  # EXIF orientation; None: the label's size decides
     allow_partial: bool = False  # accept another number of images than the official one
+    absent_classes: tuple[str, ...] = ()  # classes that may have no pixel in the training split
 
     def __post_init__(self) -> None:
         check_range(self, "void_labels", low=0, high=MAX_VALUE)
@@ -137,6 +138,8 @@ class DataConfig(DataSettings):
                 raise ConfigError(
                     f"{name} is invalid: expected an entry for each of {len(self.classes)} classes"
                 )
+        for name in self.absent_classes:
+            choose(name, self.classes, "absent_classes")
         for value in (value for values in self.values for value in values):
             if not 0 <= value <= MAX_VALUE:
                 raise ConfigError(f"values is invalid: expected 0..{MAX_VALUE}; got {value}")

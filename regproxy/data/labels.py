@@ -8,6 +8,7 @@ import numpy as np
 
 from regproxy.config.dataset import IGNORE_LABEL, MAX_VALUE, DataConfig
 from regproxy.config.formats import FORMATS
+from regproxy.data.statistics import count_values
 from regproxy.errors import DataError
 from regproxy.raw.label_files import LabelPixels, read_pixels
 
@@ -65,11 +66,16 @@ def palette(data: DataConfig) -> np.ndarray:
     return np.rint(255 * np.array(colours)).astype(np.uint8)
 
 
-def read_label(encoded: bytes, *, data: DataConfig) -> np.ndarray:
+def read_label(encoded: bytes, *, data: DataConfig, counts: dict[int, int] | None = None) -> np.ndarray:
     """Decode a label file to train ids, uint8 (H, W).
 
     A label in colours is read by `data.colours` if the data set has them. So is one with a palette, unless
     `data.values` gives the meaning of its indices. If all colours are grey, one channel holds them too.
+
+    Args:
+        encoded: the file.
+        data: gives the classes, and their values or colours.
+        counts: receives the pixels of each value, of unknown values too, but of no label in colours.
 
     Raises:
         DataError: the file is not a label, is damaged, or has unknown values or colours.
@@ -96,6 +102,8 @@ def read_label(encoded: bytes, *, data: DataConfig) -> np.ndarray:
                 "single-channel PNG of ids."
             )
         values = np.ascontiguousarray(values[..., 0])
+    if counts is not None:
+        counts |= count_values(values)
     return _from_values(values, label_table(data))
 
 
@@ -109,7 +117,7 @@ def _from_values(values: np.ndarray, table: np.ndarray) -> np.ndarray:
         if outside is not None:
             ids[outside] = _UNKNOWN
     if ids.min() < 0:
-        known, unknown = _ranges(np.flatnonzero(table >= 0)), _ranges(np.unique(values[ids < 0]))
+        known, unknown = value_ranges(np.flatnonzero(table >= 0)), value_ranges(np.unique(values[ids < 0]))
         raise DataError(
             f"the label is invalid: expected values {known}; got {unknown}. Correct the label, give the "
             "values to classes under values, or add them to void_labels."
@@ -165,7 +173,7 @@ def _packed(colours: np.ndarray) -> np.ndarray:
     return (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]
 
 
-def _ranges(values: np.ndarray) -> str:
+def value_ranges(values: np.ndarray) -> str:
     """Return sorted integers as text such as "0..4, 7, 255"."""
     runs = np.split(values, np.flatnonzero(np.diff(values) > 1) + 1)
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}..{run[-1]}" for run in runs)

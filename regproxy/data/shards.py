@@ -188,8 +188,10 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     return manifest
 
 
-def write_manifest(directory: Path, *, classes: tuple[str, ...], splits: dict[str, list]) -> dict[str, Any]:
-    """Write the manifest of the shards of each split and return it."""
+def write_manifest(
+    directory: Path, *, classes: tuple[str, ...], splits: dict[str, list], **described: Any
+) -> dict[str, Any]:
+    """Write the manifest of the shards of each split and return it; `described` are further JSON values."""
     manifest = {
         "format_version": FORMAT_VERSION,
         "classes": list(classes),
@@ -199,6 +201,7 @@ def write_manifest(directory: Path, *, classes: tuple[str, ...], splits: dict[st
             split: {"num_images": sum(entry["rows"] for entry in shards), "shards": shards}
             for split, shards in splits.items()
         },
+        **described,
     }
     write_json(directory / MANIFEST, manifest, indent=2)
     return manifest

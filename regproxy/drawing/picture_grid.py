@@ -60,7 +60,9 @@ def box_of(shape: Sequence[int]) -> int:
     return _BOXES[_is_wide(shape)]
 
 
-def draw_grid(pairs: Sequence[Pair], entries: Sequence[LegendEntry], path: Path) -> None:
+def draw_grid(
+    pairs: Sequence[Pair], entries: Sequence[LegendEntry], path: Path, *, colours: int | None = _COLOURS
+) -> None:
     """Write a PNG of pairs of panels and their legend.
 
     The panels of a pair lie side by side, two pairs per row; wide ones lie above each other, three pairs per
@@ -70,6 +72,7 @@ def draw_grid(pairs: Sequence[Pair], entries: Sequence[LegendEntry], path: Path)
         pairs: one or more, with panels of one size.
         entries: those of the legend; may be empty.
         path: the file to write.
+        colours: number of colours of the file, at most 256; None for full colour.
     """
     from PIL import Image, ImageDraw
 
@@ -103,7 +106,7 @@ def draw_grid(pairs: Sequence[Pair], entries: Sequence[LegendEntry], path: Path)
     draw = ImageDraw.Draw(image)
     for left, middle, word, word_font in words:
         draw.text((left, middle), word, fill=INK, font=word_font, anchor="lm")
-    write_png(np.asarray(image), path, _COLOURS)
+    write_png(np.asarray(image), path, colours)
 
 
 def _is_wide(shape: Sequence[int]) -> bool:

@@ -66,12 +66,17 @@ def plot(path: Path, width: float, height: float) -> Iterator["Figure"]:
         write_png(np.asarray(canvas.buffer_rgba())[..., :3], path, _PNG_COLOURS)
 
 
-def write_png(pixels: np.ndarray, path: Path, colours: int) -> None:
-    """Write pixels (H, W, 3) uint8 as a PNG of at most 256 `colours`: a third of its size in full colour."""
+def write_png(pixels: np.ndarray, path: Path, colours: int | None) -> None:
+    """Write pixels (H, W, 3) uint8 as a PNG of at most 256 `colours`: a third of its size in full colour.
+
+    `colours` is None for full colour.
+    """
     from PIL import Image
 
     image = Image.fromarray(np.ascontiguousarray(pixels))
-    image.quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
+    if colours is not None:
+        image = image.quantize(colours, dither=Image.Dither.NONE)
+    image.save(path, optimize=True)
 
 
 def line_style(index: int) -> dict[str, str]:

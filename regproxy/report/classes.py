@@ -1,10 +1,12 @@
-"""The section on single classes: the IoU of each, the difference to the baseline, and what is confused."""
+"""The sections on single classes: how often each occurs in the data, and the IoU of each."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from regproxy.config.dataset import DataConfig
 from regproxy.config.profile import Profile
+from regproxy.data.statistics import Statistics, percent
 from regproxy.report.aggregate import Score, Scores
 from regproxy.report.layout import (
     NO_VALUE,
@@ -16,6 +18,42 @@ from regproxy.report.layout import (
     row_label,
     signed,
 )
+
+
+def data_section(profile: Profile, data: DataConfig, statistics: Statistics) -> Section | None:
+    """Return the section with the statistics of a prepared data set and its warnings; None without any.
+
+    Args:
+        profile: gives the data set's title.
+        data: one of the profile's data sets.
+        statistics: from `read_statistics`.
+    """
+    if not statistics.splits:
+        return None
+    title = data_title(profile, data)
+    void = ", ".join(f"{percent(split['void_share'])} of {name}" for name, split in statistics.splits.items())
+    return Section(
+        name=f"data-{data.name}",
+        title=f"Data of {title}",
+        short_title=f"Data: {title}",
+        sentences=(f"A share is that of the labelled pixels of a split. Void pixels: {void}.",),
+        points=tuple(f"Warning: {warning}" for warning in statistics.warnings),
+        table=class_table(statistics.splits),
+    )
+
+
+def class_table(statistics: Mapping[str, Any]) -> TextTable:
+    """Return a table of the classes: share, images and pixels in each split (see `SplitCounts.to_json`)."""
+    classes = {name: split["classes"].values() for name, split in statistics.items()}
+    names = list(next(iter(statistics.values()))["classes"])
+    columns = [Column("class", names)]
+    for split, counts in classes.items():
+        columns.append(Column(f"share in {split}", [percent(one["share"]) for one in counts]))
+    for split, counts in classes.items():
+        columns.append(Column(f"images in {split}", [f"{one['images']:,}" for one in counts]))
+    for split, counts in classes.items():
+        columns.append(Column(f"pixels in {split}", [f"{one['pixels']:,}" for one in counts]))
+    return TextTable(columns=tuple(columns))
 
 
 def class_section(

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from regproxy.config.profile import Profile
+from regproxy.data.statistics import Statistics
 from regproxy.report.aggregate import Complexity, Scores
-from regproxy.report.classes import class_section
+from regproxy.report.classes import class_section, data_section
 from regproxy.report.data_files import classes_csv, csv_text, curves_csv, metrics
 from regproxy.report.findings import boundary_iou, region_entropy, trends
 from regproxy.report.how_it_ran import how_it_ran, how_to_repeat
@@ -39,17 +40,23 @@ class Figures:
 
 
 def compose(
-    profile: Profile, scores: Scores, complexity: Complexity, figures: Figures | None = None
+    profile: Profile,
+    scores: Scores,
+    complexity: Complexity,
+    figures: Figures | None = None,
+    statistics: Mapping[str, Statistics] | None = None,
 ) -> Document:
-    """Return the report of a profile: what was run, tables, trends, figures, classes, curves, deviations.
+    """Return the report of a profile: what was run, tables, trends, figures, data, classes, deviations.
 
     Args:
         profile: gives tables, trends and notes, and their order.
         scores: from `aggregate.collect`.
         complexity: from `aggregate.read_complexity`.
         figures: pictures and explorer; None for a report without any.
+        statistics: of each prepared data set by name, from `read_statistics`; others are left out.
     """
     figures = figures or Figures()
+    known = statistics or {}
     sections = (
         *(table_section(profile, table, scores, complexity) for table in profile.tables),
         trends(profile, scores),
@@ -68,6 +75,7 @@ def compose(
             "Predictions",
             figures.predictions,
         ),
+        *(data_section(profile, data, known[data.name]) for data in profile.datasets if data.name in known),
         *(
             class_section(profile, data, scores, figures.classes.get(data.name, ()))
             for data in profile.datasets
@@ -95,14 +103,15 @@ def write_report(
     directory: Path,
     *,
     figures: Figures | None = None,
+    statistics: Mapping[str, Statistics] | None = None,
 ) -> Document:
     """Write the report as HTML, Markdown and LaTeX, and its numbers as CSV and JSON; return the report.
 
     Args:
-        profile, scores, complexity, figures: see `compose`.
+        profile, scores, complexity, figures, statistics: see `compose`.
         directory: an existing folder for the files; paths of figures are relative to it.
     """
-    document = compose(profile, scores, complexity, figures)
+    document = compose(profile, scores, complexity, figures, statistics)
     files = {
         "tables.md": markdown(document),
         "tables.csv": csv_text(profile, scores, complexity),

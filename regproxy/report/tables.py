@@ -8,6 +8,7 @@ from regproxy.config.profile import Profile, Table
 from regproxy.report.aggregate import Complexity, Metric, Score, Scores
 from regproxy.report.complexity_columns import complexity_columns
 from regproxy.report.layout import NO_VALUE, Column, Section, TextTable, data_title, signed
+from regproxy.runs.classes_present import left_out_classes
 
 _BOLD = (
     "Bold: the two best values of each group of rows, and ties with the second. Our values and the published "
@@ -36,6 +37,7 @@ def table_section(profile: Profile, table: Table, scores: Scores, complexity: Co
         columns += _score_columns(profile, table, data, scores)
     if any(any(column.bold) for column in columns):
         notes = [*notes, _BOLD]
+    notes = [*notes, *_left_out(profile, table, scores)]
     groups = [row.group for row in table.rows]
     text_table = TextTable(
         columns=tuple(columns),
@@ -53,6 +55,20 @@ def table_section(profile: Profile, table: Table, scores: Scores, complexity: Co
         sentences=sentences,
         table=text_table,
     )
+
+
+def _left_out(profile: Profile, table: Table, scores: Scores) -> list[str]:
+    """Return a sentence for each data set of which the mIoU of a shown variant leaves out classes."""
+    variants = {row.variant for row in table.rows}
+    sentences = []
+    for data in profile.datasets:
+        found = [
+            score for (name, dataset), score in scores.items() if name in variants and dataset == data.name
+        ]
+        left_out = left_out_classes(trial.result for score in found for trial in score.trials.values())
+        if left_out:
+            sentences.append(f"mIoU of {data_title(profile, data)}: {left_out}.")
+    return sentences
 
 
 def best_two(values: Sequence[float | None], groups: Sequence[str]) -> list[bool]:

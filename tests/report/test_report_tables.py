@@ -7,6 +7,7 @@ import pytest
 from report_records import COSTS, ROWS, bold, gather, rows, texts, write, write_seeds
 
 from regproxy.config.profile import Profile, Row, Table
+from regproxy.data.statistics import Statistics
 from regproxy.report.document import compose
 from regproxy.report.latex import latex
 from regproxy.report.markdown import markdown
@@ -150,3 +151,34 @@ def test_our_and_published_values_are_ranked_separately(profile: Profile, tmp_pa
         bold(table_section(profile, table, gather(profile, tmp_path), {}).table, "ADE20K layout")
         == [False] * 3
     )
+
+
+def test_a_table_names_the_classes_that_miou_leaves_out(profile: Profile, tmp_path: Path) -> None:
+    seen = {"classes": ["sky", "road", "car"], "iou_per_class": [0.5, 0.3, None]}
+    write_seeds(tmp_path, "ade20k", "linear", (0.4, 0.4, 0.4), **seen)
+    write_seeds(tmp_path, "cityscapes", "linear", (0.4, 0.4, 0.4), classes=["a"], iou_per_class=[0.4])
+    notes = table_section(profile, profile.tables[0], gather(profile, tmp_path), COSTS).table.notes
+    assert "mIoU of ADE20K layout: mean over 2 of 3 classes; absent: car." in notes
+    assert not any("Cityscapes layout" in note for note in notes)
+    seen["iou_per_class"] = [0.5, 0.3, 0.0]
+    write(tmp_path, "ade20k/linear/1", 0.3, **seen)
+    notes = table_section(profile, profile.tables[0], gather(profile, tmp_path), COSTS).table.notes
+    assert "mIoU of ADE20K layout: mean over 2 to 3 of 3 classes; absent in some runs: car." in notes
+
+
+def test_a_data_set_has_its_statistics_and_warnings(profile: Profile, tmp_path: Path) -> None:
+    split = {
+        "num_images": 4,
+        "void_share": 0.125,
+        "classes": {"sky": {"pixels": 1200, "share": 1, "images": 4}},
+    }
+    statistics = {"ade20k": Statistics({"train": split, "val": split}, ("boats are rare.",))}
+    document = compose(profile, gather(profile, tmp_path), COSTS, statistics=statistics)
+    (section,) = [section for section in document.sections if section.name.startswith("data-")]
+    assert section.title == "Data of ADE20K layout" and section.points == ("Warning: boats are rare.",)
+    assert "Void pixels: 12.50 % of train, 12.50 % of val." in section.sentences[0]
+    assert section.table.headers[:5] == [
+        *("class", "share in train", "share in val"),
+        *("images in train", "images in val"),
+    ]
+    assert texts(section.table) == [["sky", "100.00 %", "100.00 %", "4", "4", "1,200", "1,200"]]

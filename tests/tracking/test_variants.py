@@ -1,5 +1,6 @@
 """Runs of variants: scores over the seeds, settings that differ, descriptions; names that MLflow refuses."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from shown_runs import Shown
 from pipelines.tracking.uploader import Uploader
 from pipelines.tracking.values import class_names
 from regproxy.data.prepared import manifest_sha256
+from regproxy.data.statistics import read_statistics
 from regproxy.runs.trial import Trial
 from regproxy.train.progress import Progress
 
@@ -168,3 +170,15 @@ def test_the_seed_that_started_first_is_uploaded_first(new_trial: Trial) -> None
     )
     assert uploader._upload(store, closing=False) == []
     assert order == [2, 0, 1]
+
+
+def test_the_data_have_their_statistics(trial: Trial, result: dict, shown: Shown, folder: Path) -> None:
+    with Uploader("smoke", [trial]) as uploader:
+        uploader.add_result(trial, result)
+    wanted = read_statistics(Path(trial.workspace.data_dir)).splits
+    for run in (shown.seed(), shown.variant()):
+        profiles = {each.dataset.digest[17:]: each.dataset.profile for each in run.inputs.dataset_inputs}
+        assert {split: json.loads(profile) for split, profile in profiles.items()} == wanted
+        assert run.data.tags["classes present"] == "1 of 2"
+    (file,) = folder.rglob("statistics.json")
+    assert json.loads(file.read_text()) == {"splits": wanted, "warnings": []}

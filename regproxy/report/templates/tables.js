@@ -21,7 +21,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
 
 function sorted(rows, column, descending) {
   const text = (row) => row.cells[column].textContent.trim();
-  const number = (row) => (/ of /.test(text(row)) ? NaN : parseFloat(text(row).replace("−", "-"))); // "1 of 3"
+  const number = (row) => (/ of /.test(text(row)) ? NaN : parseFloat(text(row).replace("−", "-").replaceAll(",", ""))); // "1 of 3", "1,024"
   const compare = (a, b) => {
     const [x, y] = [number(a), number(b)];
     if (isNaN(x) !== isNaN(y)) return isNaN(x) ? 1 : -1; // lines without a number come last

@@ -49,8 +49,8 @@ def combined_loss(
         DataError: a label is not a class (checked on the CPU only).
     """
     check_labels(logits, labels, IGNORE_LABEL)
-    weights = torch.tensor([recipe.class_weights.get(name, 1.0) for name in classes], device=logits.device)
-    return _CombinedLoss.apply(logits, labels, recipe, weights, denominator, context)
+    weights = torch.tensor([recipe.class_weights.get(name, 1.0) for name in classes], dtype=torch.float64)
+    return _CombinedLoss.apply(logits, labels, recipe, weights.to(logits.device), denominator, context)
 
 
 class _CombinedLoss(torch.autograd.Function):
@@ -89,13 +89,13 @@ class _CombinedLoss(torch.autograd.Function):
                 if limit is not None:
                     weight = weight * (pixels.chosen < limit)
                 total += (weight * pixels.loss).sum()
-                # The gradient of cross entropy is probability minus one-hot. That of dice with the slope s_k in
-                # each probability p_k is p_k (s_k - sum_j p_j s_j), where s_k is `on_all` plus, for the class
-                # of the label, `on_class`.
+                # The gradient of cross entropy is probability minus one-hot. That of dice with slopes s_k in
+                # the probabilities p_k is p_k (s_k - sum_j p_j s_j), where s_k is `on_all` plus, for the
+                # class of the label, `on_class`.
                 at_label = pixels.chosen * weight - weight
                 common = weight
                 if recipe.dice_weight:
-                    slope = on_all[:, None].expand(-1, labels[tile].shape[2])  # k C
+                    slope = on_all[:, None]  # k 1
                     mean = (pixels.probabilities * slope).sum(dim=2, keepdim=True)
                     mean = (mean + pixels.chosen * on_class[pixels.target]) * pixels.valid
                     own = (on_class + on_all)[pixels.target] * pixels.valid

@@ -22,8 +22,7 @@ from regproxy.runs.trial import Trial
 from regproxy.train import checkpoint
 from regproxy.train.average import start_average, update_average
 from regproxy.train.context import Context
-from regproxy.train.freeze import enter_training_mode, freeze_backbone
-from regproxy.train.optim import build_optimizer, learning_rate
+from regproxy.train.optim import build_optimizer, enter_training_mode, freeze_backbone, learning_rate
 from regproxy.train.progress import Progress, Training
 from regproxy.train.starting_weights import load_starting_weights
 from regproxy.train.step import finite_losses, update

@@ -1,4 +1,7 @@
-"""AdamW with its groups, and the learning rate of each step (by default as in the authors' release)."""
+"""Which weights are trained and how fast: freezing, AdamW with its groups, the learning rate of each step.
+
+By default all weights are trained as in the authors' release.
+"""
 
 import math
 import re
@@ -7,10 +10,24 @@ import torch
 from torch import nn
 
 from regproxy.config.recipe import Recipe
+from regproxy.model.backbone import VisionTransformer
 
 _UNDECAYED_TOKENS = ("pos_embed", "cls_token", "dist_token")
 _AFTER_BLOCKS = ("norm.", "neck.")  # the final norm; SAM's is a neck
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d)
+
+
+def freeze_backbone(model: nn.Module) -> None:
+    """Let a network's backbone compute no gradients; `enter_training_mode` keeps it in eval mode."""
+    model.backbone.requires_grad_(False)
+
+
+def enter_training_mode(model: nn.Module) -> None:
+    """Put a network, also a wrapped one, in training mode, but a frozen backbone in eval mode."""
+    model.train()
+    for module in model.modules():
+        if isinstance(module, VisionTransformer):
+            module.train(any(parameter.requires_grad for parameter in module.parameters()))
 
 
 def undecayed_parameters(model: nn.Module) -> set[str]:

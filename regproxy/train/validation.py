@@ -11,7 +11,7 @@ from regproxy.eval.metrics import mean_iou
 from regproxy.eval.score import confusion_of_shards
 from regproxy.runs.trial import Trial
 from regproxy.train.context import Context
-from regproxy.train.freeze import enter_training_mode
+from regproxy.train.optim import enter_training_mode
 
 
 def validates(recipe: Recipe, step: int) -> bool:

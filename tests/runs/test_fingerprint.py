@@ -103,7 +103,6 @@ CASES: list[tuple[Callable[[Path], None], str, set[str], set[str]]] = [
     (change_number, "regproxy/train/starting_weights.py", {"pretrained", "own-start"}, NONE),
     (change_number, "regproxy/train/average.py", {"averaged"}, NONE),
     (change_number, "regproxy/train/combined_loss.py", {"weighted", "mined", "dice"}, NONE),
-    (change_number, "regproxy/train/freeze.py", ALL, NONE),
     (change_number, "regproxy/train/tiles.py", ALL, NONE),
     (change_number, "regproxy/model/backbone.py", ALL, NONE),
     (change_number, "regproxy/train/loss.py", ALL, NONE),

@@ -70,7 +70,7 @@ def train(
     notes = checkpoint.discard_unusable(checkpoints, trial.fingerprint) if context.is_main else []
     context.barrier()
     first_step = checkpoint.restore(checkpoints, model=model, optimizer=optimizer, average=average)
-    if start and first_step == 0:
+    if start and start.note and first_step == 0:
         notes.append(start.note)
     saved_step = reported_step = first_step
     history = History(run_dir / "metrics.jsonl", first_step) if context.is_main else None

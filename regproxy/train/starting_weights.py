@@ -28,6 +28,7 @@ class StartingWeights:
     """
 
     path: Path
+    is_network: bool  # of a whole network, not of timm's backbone
     num_loaded: int
     left_out: list[str]
     drawn: list[str]
@@ -40,8 +41,10 @@ class StartingWeights:
         return {"path": str(self.path), "sha256": sha256, **counts}
 
     @property
-    def note(self) -> str:
-        """One line for the user."""
+    def note(self) -> str | None:
+        """One line for the user; None for timm's weights, which always fit exactly."""
+        if not self.is_network:
+            return None
         drawn, left_out = (", ".join(parts) or "nothing" for parts in (self.drawn, self.left_out))
         return (
             f"starts from {self.path}: {self.num_loaded} tensors loaded; drawn anew: {drawn}; "
@@ -69,7 +72,7 @@ def load_starting_weights(network: nn.Module, config: ModelConfig, directory: Pa
     weights = whole_network(read_weights(path), network) if config.pretrain == "file" else None
     if weights is None:
         unused = load_pretrained(network.backbone, path)
-        return StartingWeights(path, len(network.backbone.state_dict()), _parts(unused), [])
+        return StartingWeights(path, False, len(network.backbone.state_dict()), _parts(unused), [])
     return load_what_fits(network, weights, path)
 
 
@@ -109,7 +112,7 @@ def load_what_fits(network: nn.Module, weights: dict[str, Tensor], path: Path) -
         )
     network.load_state_dict(fitting, strict=False)
     left_out, drawn = (_parts(name for name in names if name not in fitting) for names in (weights, expected))
-    return StartingWeights(path, len(fitting), left_out, drawn)
+    return StartingWeights(path, True, len(fitting), left_out, drawn)
 
 
 def _trained_grid(path: Path, network: nn.Module) -> tuple[int, int] | None:

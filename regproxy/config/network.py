@@ -19,7 +19,14 @@ class Backbone:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """A network: backbone, head and, for RegProxy, the shape of the affinity head (sections 4.1-4.3)."""
+    """A network: backbone, head and, for RegProxy, the shape of the affinity head (sections 4.1-4.3).
+
+    `pretrain` names where the weights come from before the training: `none` draws all of them, a name of the
+    architecture's `weights` (such as augreg, dinov2 or mae) loads timm's weights into the backbone, and
+    `file` loads what the path in `weights` holds. That is a file of timm's weights for the backbone, or a run
+    folder, a run's model.safetensors or one of the authors' checkpoints for the whole network; of a whole
+    network everything that fits is loaded, and the rest is drawn.
+    """
 
     arch: str
     backbone: Backbone
@@ -29,7 +36,7 @@ class ModelConfig:
     tap: int | None = None  # 0-based block whose output the affinity head reads; -1: the input of block 0
     multi_level: bool = False  # the class head reads three layers (supplement, Table 5)
     drop_path: float = 0.1
-    pretrain: Literal["none", "deit", "augreg", "dino", "file"] = "none"
+    pretrain: str = "none"
     weights: str | None = None  # timm's name with its tag; a path if pretrain is file
 
     def __post_init__(self) -> None:

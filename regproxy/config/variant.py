@@ -12,9 +12,13 @@ from typing import Any
 
 from regproxy.config.dataset import DataConfig
 from regproxy.config.network import ModelConfig
-from regproxy.config.parse import check_range, parse
+from regproxy.config.parse import check_range, choose, parse
 from regproxy.config.recipe import Recipe
 from regproxy.errors import ConfigError
+
+# The fingerprint leaves out the keys that have their default value, so that a new key retrains nothing.
+# Raise this number when you change the default of a key: then what a missing key means changes.
+_DEFAULTS_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +56,8 @@ class Variant:
     def __post_init__(self) -> None:
         if self.recipe.region_loss != "none" and self.model.head != "regproxy":
             raise ConfigError(f"region_loss needs head regproxy: {self.name} has head {self.model.head}")
+        for name in self.recipe.class_weights:
+            choose(name, self.data.classes, f"class_weights of {self.name}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the variant as JSON values: mappings, lists and scalars. `from_dict` reads them."""
@@ -65,9 +71,27 @@ class Variant:
     def fingerprint(self) -> str:
         """Return the SHA-256 of model, recipe and class names: all that a training needs from a variant.
 
-        Name, evaluation and location of the data are not in it.
+        Name, evaluation and location of the data are not in it, nor keys that have their default value.
         """
-        content = self.to_dict()
-        used = {"model": content["model"], "recipe": content["recipe"], "classes": content["data"]["classes"]}
+        used = {
+            "defaults": _DEFAULTS_VERSION,
+            "model": _without_defaults(self.model),
+            "recipe": _without_defaults(self.recipe),
+            "classes": self.data.classes,
+        }
         text = json.dumps(used, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _without_defaults(config: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass that differ from their defaults, as JSON values, at every depth."""
+    values = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        factory = field.default_factory
+        default = field.default if factory is dataclasses.MISSING else factory()
+        if dataclasses.is_dataclass(value):
+            values[field.name] = _without_defaults(value)
+        elif value != default:
+            values[field.name] = value
+    return values

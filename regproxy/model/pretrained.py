@@ -5,6 +5,7 @@ vit_tiny_patch16_384.augreg_in21k_ft_in1k.safetensors. A user's own file may als
 """
 
 import contextlib
+import math
 import os
 import urllib.error
 import urllib.request
@@ -23,16 +24,19 @@ from regproxy.model.state_diff import describe_differences
 from regproxy.model.torchvision_ops import declare_missing_operators
 from regproxy.storage.atomic import atomic_file
 
-_UNUSED = ("head.", "head_dist.")  # ImageNet classifiers
+_UNUSED = ("head.", "head_dist.", "attn_pool.")  # classifiers, and a pooling before them
 _HUB = "https://huggingface.co"
 _HUB_TIMEOUT_S = 5.0
 
 
 def weights_file(model: ModelConfig, directory: Path) -> Path | None:
-    """Return the path at which a model's pre-trained weights are expected, or None if it needs none."""
+    """Return the path at which a model's weights are expected, or None if it starts from random ones."""
     if model.weights is None:
         return None
-    return Path(model.weights) if model.pretrain == "file" else directory / f"{model.weights}.safetensors"
+    if model.pretrain != "file":
+        return directory / f"{model.weights}.safetensors"
+    path = Path(model.weights)
+    return path / "model.safetensors" if path.is_dir() else path  # a run folder
 
 
 def ensure_weights(model: ModelConfig, directory: Path) -> Path | None:
@@ -45,7 +49,10 @@ def ensure_weights(model: ModelConfig, directory: Path) -> Path | None:
     if path is None or path.exists():
         return path
     if model.pretrain == "file":
-        raise ConfigError(f"weights file {path} is missing. Put it there or change `weights` in the profile.")
+        raise ConfigError(
+            f"weights file {path} is missing. Put it there, finish the run that writes it, or change "
+            f"`weights` in the profile."
+        )
     try:
         weights = _download(model.weights)
     except OSError as error:
@@ -71,26 +78,27 @@ def _download(name: str) -> dict[str, Tensor]:
     return load_state_dict_from_hf(f"timm/{name}", weights_only=True)
 
 
-def load_pretrained(backbone: VisionTransformer, path: Path) -> None:
-    """Load a file of timm's weights into the backbone. Position embeddings are resized to its token grid.
+def load_pretrained(backbone: VisionTransformer, path: Path) -> list[str]:
+    """Load a file of timm's weights into the backbone and return the names in the file that are not used.
 
-    Every key of the file must be a key of the backbone with the same shape, or belong to an ImageNet
-    classifier. The backbone stays unchanged if one is not.
+    Position embeddings are resized to the backbone's token grid. Every key of the file must be a key of the
+    backbone with the same shape, or belong to a classifier. The backbone stays unchanged if one is not.
 
     Raises:
         DataError: the file is missing or unreadable, or keys are missing, superfluous or of another shape.
     """
-    weights = read_weights(path)
-    weights = {name: tensor for name, tensor in weights.items() if not name.startswith(_UNUSED)}
+    content = read_weights(path)
+    weights = {name: tensor for name, tensor in content.items() if not name.startswith(_UNUSED)}
     expected = backbone.vit.state_dict()
     if "norm.weight" in expected and "norm.weight" not in weights:  # timm's name for a norm after pooling
         weights = {name.replace("fc_norm.", "norm."): tensor for name, tensor in weights.items()}
     for name in weights.keys() & expected.keys():
-        weights[name] = _resized(backbone, name, weights[name], expected[name].shape, path)
+        weights[name] = resized(backbone, name, weights[name], expected[name].shape, path)
     differences = describe_differences(expected, weights, check_dtypes=False)
     if differences:
         raise DataError(f"{path} does not fit this backbone ({differences}). Give weights of the same model.")
     backbone.vit.load_state_dict({name: tensor.to(expected[name]) for name, tensor in weights.items()})
+    return [name for name in content if name.startswith(_UNUSED)]
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -120,18 +128,36 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return content
 
 
-def _resized(backbone: VisionTransformer, name: str, tensor: Tensor, shape: torch.Size, path: Path) -> Tensor:
-    """Return a tensor of the file, resized to the backbone's token grid if it belongs to a square grid."""
+def resized(
+    backbone: VisionTransformer,
+    name: str,
+    tensor: Tensor,
+    shape: torch.Size,
+    path: Path,
+    grid: tuple[int, int] | None = None,
+) -> Tensor:
+    """Return a tensor of a file, resized if it is a position embedding or a bias of another token grid.
+
+    Args:
+        name: its name in timm's model.
+        shape: that of the backbone's tensor.
+        path: the file, for messages.
+        grid: token grid (H, W) of the file's position embedding; by default a square.
+
+    Raises:
+        DataError: the position embedding does not have this grid.
+    """
     if name == "pos_embed" and tensor.ndim == len(shape):
         tokens = tensor.flatten(1, -2)  # SAM's is 1 H W C
         prefix = shape[:-1].numel() - backbone.grid[0] * backbone.grid[1]
-        side = round(max(tokens.shape[1] - prefix, 0) ** 0.5)
-        if side**2 != tokens.shape[1] - prefix:
+        patches = tokens.shape[1] - prefix
+        grid = grid or (math.isqrt(max(patches, 0)),) * 2
+        if grid[0] * grid[1] != patches:
             raise DataError(
-                f"{path}: pos_embed {list(tensor.shape)} does not fit a square grid with {prefix} prefix "
-                f"tokens. Give weights of the same model."
+                f"{path}: pos_embed {list(tensor.shape)} does not fit a square grid with {prefix} "
+                f"prefix tokens. Give weights of the same model."
             )
-        position = resize_position_embedding(tokens, (side, side), backbone.grid, prefix)
+        position = resize_position_embedding(tokens, grid, backbone.grid, prefix)
         return position.reshape(*shape[:-1], -1)
     if tensor.shape != shape and name.endswith("relative_position_bias_table"):  # BEiT's
         from timm.layers import resize_rel_pos_bias_table

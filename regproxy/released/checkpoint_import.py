@@ -22,6 +22,7 @@ from regproxy.model.affinity import NEIGHBOURS
 from regproxy.model.build import build
 from regproxy.model.state_diff import describe_differences
 from regproxy.released.architectures import ARCHITECTURES, Architecture, find_architecture, official_variant
+from regproxy.released.official_names import official_names
 from regproxy.runs.saved_model import save_model
 from regproxy.storage.atomic import atomic_folder
 from regproxy.storage.hashing import file_sha256
@@ -30,21 +31,6 @@ from regproxy.storage.json_file import write_json
 _POSITION, _BLOCK = "backbone.pos_embed", "backbone.layers.0.attn.attn.in_proj_weight"
 _CLASSIFIER, _AFFINITY = "decode_head.mlp.0.0.weight", "decode_head.affinity_head.1.conv.weight"
 _REQUIRED = {_POSITION: 3, _BLOCK: 2, _CLASSIFIER: 2, _AFFINITY: 4}  # tensors that show sizes; their ndim
-_RENAMED = (  # (pattern of our name, replacement by the authors' name), applied in this order
-    (r"^backbone\.vit\.", "backbone."),
-    (r"^backbone\.blocks\.(\d+)\.norm([12])\.", r"backbone.layers.\1.ln\2."),
-    (r"^backbone\.blocks\.(\d+)\.attn\.qkv\.", r"backbone.layers.\1.attn.attn.in_proj_"),  # rows q, k, v
-    (r"^backbone\.blocks\.(\d+)\.attn\.proj\.", r"backbone.layers.\1.attn.attn.out_proj."),
-    (r"^backbone\.blocks\.(\d+)\.mlp\.fc1\.", r"backbone.layers.\1.ffn.layers.0.0."),
-    (r"^backbone\.blocks\.(\d+)\.mlp\.fc2\.", r"backbone.layers.\1.ffn.layers.1."),
-    (r"^backbone\.norm\.", "backbone.ln1."),
-    (r"^classifier\.", "decode_head.mlp.0.0."),
-    (r"^affinity_head\.stem\.0\.", "decode_head.affinity_head.0.depthwise_conv.conv."),
-    (r"^affinity_head\.stem\.1\.", "decode_head.affinity_head.0.depthwise_conv.bn."),
-    (r"^affinity_head\.stem\.3\.", "decode_head.affinity_head.0.pointwise_conv.conv."),
-    (r"^affinity_head\.stem\.4\.", "decode_head.affinity_head.0.pointwise_conv.bn."),
-    (r"^affinity_head\.out\.", "decode_head.affinity_head.1.conv."),
-)
 
 
 def import_official(
@@ -104,23 +90,15 @@ def convert(
     variant = recognise(shapes, dataset, architectures)
     with torch.device("meta"):
         ours = build(variant).state_dict()
-    hybrid = any(".patch_embed.backbone." in name for name in ours)
-    official_names = {name: official_name(name, hybrid=hybrid) for name in ours}
-    expected = {official_names[name]: tensor for name, tensor in ours.items()}
+    names = official_names(ours)
+    expected = {names[name]: tensor for name, tensor in ours.items()}
     differences = describe_differences(expected, weights, check_dtypes=False)
     if differences:
         raise DataError(
             f"does not fit the released {variant.model.arch} on {variant.data.name} ({differences}). "
             f"Give the file as the authors released it."
         )
-    return variant, {name: weights[official_names[name]].to(ours[name].dtype) for name in ours}
-
-
-def official_name(name: str, *, hybrid: bool) -> str:
-    """Return the authors' name of a tensor of our network; a hybrid has timm's name of the projection."""
-    for ours, theirs in _RENAMED:
-        name = re.sub(ours, theirs, name)
-    return name if hybrid else name.replace("backbone.patch_embed.proj.", "backbone.patch_embed.projection.")
+    return variant, {name: weights[names[name]].to(ours[name].dtype) for name in ours}
 
 
 def recognise(

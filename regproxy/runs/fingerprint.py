@@ -30,7 +30,8 @@ NO_NUMBERS = {  # a room covers its modules
     "regproxy.report": "shows numbers",
     "regproxy.plan": "estimates cost",
     "regproxy.cli": "parses arguments",
-    "regproxy.released": "imports the authors' checkpoints",
+    "regproxy.released.architectures": "describes the authors' checkpoints",
+    "regproxy.released.checkpoint_import": "imports the authors' checkpoints",
     "regproxy.runs": "stores records, curves and weights bit for bit",
     "regproxy.storage": "copies files bit for bit",
     "regproxy.train.progress": "reports progress",
@@ -66,7 +67,14 @@ class Purpose:
 TRAINING = Purpose(
     "regproxy.train.loop",
     {"regproxy.eval": "validation scores move no weight"},
-    {"regproxy.model.regions": lambda variant: variant.recipe.region_loss != "none"},
+    {
+        "regproxy.model.regions": lambda variant: variant.recipe.region_loss != "none",
+        "regproxy.released": lambda variant: variant.model.pretrain == "file",
+        "regproxy.released.official_names": lambda variant: variant.model.pretrain == "file",
+        "regproxy.train.average": lambda variant: variant.recipe.ema_decay is not None,
+        "regproxy.train.combined_loss": lambda variant: not variant.recipe.has_plain_loss,
+        "regproxy.train.starting_weights": lambda variant: variant.model.pretrain != "none",
+    },
 )
 SCORING = Purpose(
     "regproxy.runs.scoring",

@@ -1,4 +1,4 @@
-"""Checkpoints: the weights, the optimiser state and the step; complete or absent.
+"""Checkpoints: the weights, their average, the optimiser state and the step; complete or absent.
 
 A checkpoint is a folder `step-00001000`, written under a temporary name and renamed. Its manifest holds the
 SHA-256 of each file. Sample order, augmentation and drop path are functions of the step, so a training
@@ -22,13 +22,25 @@ _NUM_KEPT = 2  # the older one is used if the newest is damaged
 
 
 def save(
-    directory: Path, *, step: int, trial: Trial, model: nn.Module, optimizer: torch.optim.Optimizer
+    directory: Path,
+    *,
+    step: int,
+    trial: Trial,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: nn.Module | None = None,
 ) -> Path:
-    """Save a checkpoint after `step` steps below `directory`, remove older ones and return its folder."""
+    """Save a checkpoint after `step` steps below `directory`, remove older ones and return its folder.
+
+    `average` is the moving average of the weights, if the training has one.
+    """
     final = directory / f"step-{step:08d}"
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    networks = {"model": model} if average is None else {"model": model, "average": average}
     with atomic_folder(final, marker="manifest.json") as folder:
-        save_file(weights, folder / "model.safetensors")
+        for name, network in networks.items():
+            state = network.state_dict()
+            weights = {key: tensor.detach().cpu().contiguous() for key, tensor in state.items()}
+            save_file(weights, folder / f"{name}.safetensors")
         torch.save(optimizer.state_dict(), folder / "optimizer.pt")
         manifest = {
             "format": FORMAT,
@@ -54,12 +66,20 @@ def discard_unusable(directory: Path, fingerprint: str) -> list[str]:
     return messages
 
 
-def restore(directory: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+def restore(
+    directory: Path,
+    *,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: nn.Module | None = None,
+) -> int:
     """Load the newest checkpoint and return its step; return 0 if there is no checkpoint."""
     path = next(iter(_newest_first(directory)), None)
     if path is None:
         return 0
     model.load_state_dict(load_file(path / "model.safetensors"))
+    if average is not None:
+        average.load_state_dict(load_file(path / "average.safetensors"))
     state = torch.load(path / "optimizer.pt", map_location="cpu", weights_only=True)
     optimizer.load_state_dict(state)  # moves it to the device of the weights
     return json.loads((path / "manifest.json").read_text())["step"]

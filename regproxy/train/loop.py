@@ -16,14 +16,15 @@ from regproxy.data.order import torch_seed
 from regproxy.data.shards import Shards
 from regproxy.errors import StorageError
 from regproxy.model.build import build
-from regproxy.model.pretrained import load_pretrained, weights_file
 from regproxy.runs.history import History
 from regproxy.runs.saved_model import save_model
 from regproxy.runs.trial import Trial
 from regproxy.train import checkpoint
+from regproxy.train.average import start_average, update_average
 from regproxy.train.context import Context
-from regproxy.train.optim import build_optimizer, learning_rate
+from regproxy.train.optim import build_optimizer, enter_training_mode, freeze_backbone, learning_rate
 from regproxy.train.progress import Progress, Training
+from regproxy.train.starting_weights import load_starting_weights
 from regproxy.train.step import finite_losses, update
 from regproxy.train.sync_batch_norm import synchronise_batch_norm
 from regproxy.train.validation import validates, validation_miou
@@ -58,16 +59,19 @@ def train(
     # Model and optimiser, from the last checkpoint if there is one.
     torch.manual_seed(torch_seed(trial.seed, 0, 0))  # every worker starts from the same weights
     model = build(trial.variant)
-    weights = weights_file(trial.variant.model, Path(trial.workspace.pretrained_dir))
-    if weights:
-        load_pretrained(model.backbone, weights)
+    start = load_starting_weights(model, trial.variant.model, Path(trial.workspace.pretrained_dir))
+    if recipe.freeze:
+        freeze_backbone(model)
     model = model.to(device)
     if context.world_size > 1:
         model = synchronise_batch_norm(model, device.type)
     optimizer = build_optimizer(model, recipe)
+    average = None if recipe.ema_decay is None else start_average(model)
     notes = checkpoint.discard_unusable(checkpoints, trial.fingerprint) if context.is_main else []
     context.barrier()
-    first_step = checkpoint.restore(checkpoints, model=model, optimizer=optimizer)
+    first_step = checkpoint.restore(checkpoints, model=model, optimizer=optimizer, average=average)
+    if start and start.note and first_step == 0:
+        notes.append(start.note)
     saved_step = reported_step = first_step
     history = History(run_dir / "metrics.jsonl", first_step) if context.is_main else None
     trained = context.wrap(torch.compile(model) if recipe.compile else model)
@@ -83,10 +87,13 @@ def train(
         pin_memory=device.type == "cuda",
     )
 
+    final = model if average is None else average  # what is validated and saved
+
     def save(step: int) -> None:
         nonlocal saved_step
         if context.is_main:
-            path = checkpoint.save(checkpoints, step=step, trial=trial, model=model, optimizer=optimizer)
+            state = {"model": model, "optimizer": optimizer, "average": average}
+            path = checkpoint.save(checkpoints, step=step, trial=trial, **state)
             if upload and (problem := upload(path)):
                 notes.append(problem)
         saved_step = step
@@ -100,14 +107,14 @@ def train(
         return progress
 
     def validate(progress: Progress) -> Progress:
-        progress = replace(progress, val_miou=validation_miou(model, trial, context), time=time.time())
+        progress = replace(progress, val_miou=validation_miou(final, trial, context), time=time.time())
         if history:
             history.write(progress.step, time=progress.time, val_miou=progress.val_miou)
         return report(progress)
 
     started = time.monotonic()
     final_loss = history.last_loss if history else math.nan
-    trained.train()
+    enter_training_mode(trained)
     try:
         yield report(Progress(first_step, recipe.steps, started=history.started if history else None))
         missing = history is not None and first_step > 0 and not history.has_validation(first_step)
@@ -118,6 +125,8 @@ def train(
         for step in range(first_step, recipe.steps):
             rate = learning_rate(recipe, step)
             losses.append(update(trained, optimizer, batches, rate, trial, step, context))
+            if average is not None:
+                update_average(average, model, recipe.ema_decay, step)
 
             done = step + 1
             last = done == recipe.steps
@@ -155,14 +164,16 @@ def train(
         "seconds": seconds,
         "resumed_at_step": first_step,
         "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "num_trained_parameters": sum(one.numel() for one in model.parameters() if one.requires_grad),
         "workers": context.world_size,
         "device": str(device) if device.type == "cpu" else torch.cuda.get_device_name(device),
         "images_per_second": round((recipe.steps - first_step) * recipe.batch_size / max(seconds, 1e-9), 2),
     }
     if not context.is_main:
         return measured
-    save_model(model, run_dir)
+    save_model(final, run_dir)
+    origin = {"started_from": start.record} if start else {}
     began = datetime.fromtimestamp(history.started, UTC).isoformat(timespec="milliseconds")
-    record = trial.write_record({"started": began, **measured}, git_commit)
+    record = trial.write_record({"started": began, **measured, **origin}, git_commit)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return record

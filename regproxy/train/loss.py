@@ -1,29 +1,20 @@
 """Cross entropy on bilinearly upsampled logits, without holding the upsampled logits.
 
-Labels are cut into tiles. A tile's upsampled logits are a small matrix times a few columns of logits, then
-another times a few rows, because bilinear interpolation is separable and local. The losses of the tiles add
-up, and so do their gradients, which are computed in the forward pass; only one tile exists at a time.
+Labels are cut into tiles. The losses of the tiles add up, and so do their gradients, which are computed in
+the forward pass; only one tile exists at a time.
 
-B batch, K classes, h w logit grid, H W label grid, R C a tile's labels, r c the logits they are interpolated
-from.
+B batch, K classes, h w logit grid, H W label grid, R C a tile's labels.
 """
 
 import math
-from itertools import product
 from typing import Literal
 
 import torch
-from einops import rearrange
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from regproxy.errors import DataError
-from regproxy.model.interpolation import bilinear_matrix, source_lines
-
-# The most upsampled logits in a tile, and its longest side in pixels. A CPU needs tiles that fit its cache,
-# and small interpolation matrices, which grow with the side. An accelerator needs few and large steps.
-_TILE_ELEMENTS, _TILE_SIDE = 2**19, 128
-_DEVICE_TILE_ELEMENTS, _DEVICE_TILE_SIDE = 2**23, 512
+from regproxy.train.tiles import Upsampling, label_tiles
 
 
 def upsampled_cross_entropy(
@@ -50,13 +41,28 @@ def upsampled_cross_entropy(
         ValueError: the shapes do not fit, or `mean_over` is unknown.
         DataError: a label is not a class (checked on the CPU only).
     """
+    if mean_over not in ("all", "valid"):
+        raise ValueError(f"mean_over is invalid: expected all or valid; got {mean_over!r}")
+    check_labels(logits, labels, ignore_label)
+    total = _UpsampledCrossEntropySum.apply(logits, labels, ignore_label)
+    if denominator is None:
+        valid = labels != ignore_label
+        return total / (valid.sum().clamp(min=1) if mean_over == "valid" else labels.numel())
+    return total / denominator.to(total.dtype)
+
+
+def check_labels(logits: Tensor, labels: Tensor, ignore_label: int) -> None:
+    """Raise unless labels (B, H, W) are classes of the logits (B, K, h, w) or `ignore_label`.
+
+    Raises:
+        ValueError: the shapes do not fit.
+        DataError: a label is not a class (checked on the CPU only).
+    """
     if logits.ndim != 4 or labels.ndim != 3 or len(logits) != len(labels):
         raise ValueError(
             f"expected logits (B, K, h, w) and labels (B, H, W); "
             f"got {tuple(logits.shape)} and {tuple(labels.shape)}"
         )
-    if mean_over not in ("all", "valid"):
-        raise ValueError(f"mean_over is invalid: expected all or valid; got {mean_over!r}")
     valid = labels != ignore_label
     if labels.device.type == "cpu" and not torch.compiler.is_compiling():  # would make an accelerator wait
         for label in (labels * valid).aminmax():
@@ -65,11 +71,6 @@ def upsampled_cross_entropy(
                     f"label {label.item()} is invalid: expected 0 to {logits.shape[1] - 1} or "
                     f"{ignore_label}. Prepare the data set again with the right classes."
                 )
-    total = _UpsampledCrossEntropySum.apply(logits, labels, ignore_label)
-    if denominator is None:
-        count = valid.sum().clamp(min=1) if mean_over == "valid" else labels.numel()
-        return total / count
-    return total / denominator.to(total.dtype)
 
 
 class _UpsampledCrossEntropySum(torch.autograd.Function):
@@ -79,20 +80,12 @@ class _UpsampledCrossEntropySum(torch.autograd.Function):
         values = values * math.log2(math.e)  # powers of 2 cost less than powers of e
         gradient = torch.zeros_like(values)
         total = values.new_zeros(())
-        row_sizes, column_sizes = ((values.shape[axis], labels.shape[axis - 1]) for axis in (2, 3))
-        row_matrix, column_matrix = (_matrix(*sizes, values) for sizes in (row_sizes, column_sizes))
+        upsampling = Upsampling(values, labels.shape[1:])
         with torch.autocast(values.device.type, enabled=False):
-            for images, rows, columns in label_tiles(labels.shape, values.shape[1], values.device):
-                source_rows, source_columns = _sources(rows, *row_sizes), _sources(columns, *column_sizes)
-                row_part = None if row_matrix is None else row_matrix[rows, source_rows]  # R r
-                column_part = None if column_matrix is None else column_matrix[columns, source_columns]  # C c
-                source = rearrange(values[images, :, source_rows, source_columns], "b k r c -> b r k c")
-                upsampled = _interpolate(row_part, source.contiguous(), column_part)  # b R k C
-                total += _cross_entropy_(upsampled, labels[images, rows, columns], ignore_label)
-                tile_gradient = _interpolate(_transposed(row_part), upsampled, _transposed(column_part))
-                gradient[images, :, source_rows, source_columns] += rearrange(
-                    tile_gradient, "b r k c -> b k r c"
-                )
+            for tile in label_tiles(labels.shape, values.shape[1], values.device):
+                upsampled = upsampling.upsample(tile)
+                total += _cross_entropy_(upsampled, labels[tile], ignore_label)
+                upsampling.add_gradient(gradient, tile, upsampled)
         ctx.save_for_backward(gradient)
         ctx.logits_dtype = logits.dtype
         return total * math.log(2)
@@ -102,46 +95,6 @@ class _UpsampledCrossEntropySum(torch.autograd.Function):
     def backward(ctx: FunctionCtx, upstream: Tensor) -> tuple[Tensor, None, None]:
         (gradient,) = ctx.saved_tensors
         return (gradient * upstream).to(ctx.logits_dtype), None, None
-
-
-def label_tiles(
-    label_shape: torch.Size, num_classes: int, device: torch.device
-) -> list[tuple[slice, slice, slice]]:
-    """Return tiles (images, rows, columns) that cover labels (B, H, W) once, each of bounded size."""
-    elements, side = (
-        (_TILE_ELEMENTS, _TILE_SIDE) if device.type == "cpu" else (_DEVICE_TILE_ELEMENTS, _DEVICE_TILE_SIDE)
-    )
-    batch, height, width = label_shape
-    columns = min(width, side)
-    rows = min(max(elements // (num_classes * columns), 1), height, side)
-    images = max(elements // (num_classes * columns * rows), 1)
-    cuts = (
-        [slice(start, min(start + step, size)) for start in range(0, size, step)]
-        for size, step in ((batch, images), (height, rows), (width, columns))
-    )
-    return list(product(*cuts))
-
-
-def _matrix(size_in: int, size_out: int, like: Tensor) -> Tensor | None:
-    """Return the interpolation matrix of one axis, (size_out, size_in), or None if the sizes are equal."""
-    return None if size_in == size_out else bilinear_matrix(size_in, size_out, device=like.device).to(like)
-
-
-def _sources(labels: slice, size_in: int, size_out: int) -> slice:
-    """Return the logits along an axis that some labels' logits are interpolated from."""
-    lines = source_lines(size_in, size_out, range(labels.start, labels.stop))
-    return slice(lines.start, lines.stop)
-
-
-def _interpolate(rows: Tensor | None, values: Tensor, columns: Tensor | None) -> Tensor:
-    """Apply a matrix along the rows and one along the columns of (b, r, k, c); None changes nothing."""
-    if columns is not None:
-        values = values @ columns.T
-    return values if rows is None else (rows @ values.flatten(2)).unflatten(2, values.shape[2:])
-
-
-def _transposed(matrix: Tensor | None) -> Tensor | None:
-    return None if matrix is None else matrix.T
 
 
 def _cross_entropy_(logits: Tensor, labels: Tensor, ignore_label: int) -> Tensor:

@@ -1,14 +1,33 @@
-"""AdamW with its weight decay groups, and the learning rate of each step (as in the authors' release)."""
+"""Which weights are trained and how fast: freezing, AdamW with its groups, the learning rate of each step.
+
+By default all weights are trained as in the authors' release.
+"""
 
 import math
+import re
 
 import torch
 from torch import nn
 
 from regproxy.config.recipe import Recipe
+from regproxy.model.backbone import VisionTransformer
 
 _UNDECAYED_TOKENS = ("pos_embed", "cls_token", "dist_token")
+_AFTER_BLOCKS = ("norm.", "neck.")  # the final norm; SAM's is a neck
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d)
+
+
+def freeze_backbone(model: nn.Module) -> None:
+    """Let a network's backbone compute no gradients; `enter_training_mode` keeps it in eval mode."""
+    model.backbone.requires_grad_(False)
+
+
+def enter_training_mode(model: nn.Module) -> None:
+    """Put a network, also a wrapped one, in training mode, but a frozen backbone in eval mode."""
+    model.train()
+    for module in model.modules():
+        if isinstance(module, VisionTransformer):
+            module.train(any(parameter.requires_grad for parameter in module.parameters()))
 
 
 def undecayed_parameters(model: nn.Module) -> set[str]:
@@ -26,17 +45,43 @@ def undecayed_parameters(model: nn.Module) -> set[str]:
     return names
 
 
+def learning_rate_factor(name: str, recipe: Recipe, depth: int) -> float:
+    """Return the factor of a parameter's learning rate; see `Recipe`.
+
+    Args:
+        name: its name in the network, such as backbone.vit.blocks.3.norm1.weight.
+        depth: number of the backbone's blocks.
+    """
+    own_name = name.removeprefix("backbone.vit.")
+    if own_name == name:
+        return recipe.head_lr_factor
+    if own_name.startswith(_AFTER_BLOCKS):
+        distance = 0
+    elif block := re.match(r"blocks\.(\d+)\.", own_name):
+        distance = depth - int(block[1])
+    else:
+        distance = depth + 1
+    return recipe.backbone_lr_factor * recipe.layer_decay**distance
+
+
 def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
-    """Return AdamW with two groups: with weight decay, and without. The caller sets the learning rate."""
-    undecayed = undecayed_parameters(model)
-    groups: list[dict] = [
-        {"params": [], "weight_decay": recipe.weight_decay},
-        {"params": [], "weight_decay": 0.0},
-    ]
+    """Return AdamW for the parameters that need a gradient, grouped by weight decay and `lr_factor`.
+
+    The caller sets the learning rate of each group. With the default recipe there are two groups: with weight
+    decay, and without.
+    """
+    undecayed, depth = undecayed_parameters(model), len(model.backbone.vit.blocks)
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        groups[name in undecayed]["params"].append(parameter)
+        if parameter.requires_grad:
+            key = (name in undecayed, learning_rate_factor(name, recipe, depth))
+            groups.setdefault(key, []).append(parameter)
+    listed = [
+        {"params": groups[key], "weight_decay": 0.0 if key[0] else recipe.weight_decay, "lr_factor": key[1]}
+        for key in sorted(groups)
+    ]
     # fused makes one pass over the weights, on the CPU too
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=recipe.betas, eps=recipe.eps, fused=True)
+    return torch.optim.AdamW(listed, lr=recipe.learning_rate, betas=recipe.betas, eps=recipe.eps, fused=True)
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:

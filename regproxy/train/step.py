@@ -14,6 +14,7 @@ from regproxy.data.order import torch_seed
 from regproxy.errors import UserError
 from regproxy.model.regions import class_counts, region_loss
 from regproxy.runs.trial import Trial
+from regproxy.train.combined_loss import combined_loss
 from regproxy.train.context import Context
 from regproxy.train.loss import upsampled_cross_entropy
 from regproxy.train.optim import learning_rate
@@ -34,8 +35,11 @@ def update(
 ) -> Tensor:
     """Make one optimiser step on the global batch and return this worker's share of its loss, a scalar.
 
-    The shares of all workers add up to the loss, a mean over the pixels of the global batch. The random draws
-    of drop path depend on the micro-batch's index in the global batch, not on the worker that computes it.
+    The shares of all workers add up to the loss of the global batch. The random draws of drop path depend on
+    the micro-batch's index in the global batch, not on the worker that computes it.
+
+    Args:
+        rate: the schedule's learning rate; each group of the optimiser multiplies it by its `lr_factor`.
     """
     recipe = trial.variant.recipe
     micro_batches = [next(batches).to(context.device) for _ in range(recipe.grad_accum_steps)]
@@ -46,7 +50,7 @@ def update(
     pixels = context.all_reduce(pixels).clamp(min=1)
     denominator = pixels / context.world_size  # DDP averages gradients over workers; the loss needs their sum
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["lr_factor"]
     optimizer.zero_grad(set_to_none=True)
     regularised = recipe.region_loss != "none"
     total = torch.zeros((), device=context.device)
@@ -58,7 +62,13 @@ def update(
                 logits, affinity = (
                     model(images, return_affinity=True) if regularised else (model(images), None)
                 )
-            loss = upsampled_cross_entropy(logits, batch.labels, IGNORE_LABEL, denominator=denominator)
+            if recipe.has_plain_loss:
+                loss = upsampled_cross_entropy(logits, batch.labels, IGNORE_LABEL, denominator=denominator)
+            else:
+                classes = trial.variant.data.classes
+                loss = combined_loss(
+                    logits, batch.labels, recipe, classes, denominator=denominator, context=context
+                )
             if regularised:
                 patch = getattr(model, "module", model).patch  # DistributedDataParallel holds it as `module`
                 counts = class_counts(batch.labels, affinity, num_classes=logits.shape[1], patch=patch)
@@ -66,6 +76,8 @@ def update(
                 loss = loss + recipe.region_loss_weight / len(micro_batches) * term
             loss.backward()
         total += loss.detach() / context.world_size
+    if recipe.clip_gradient is not None:  # every worker holds the gradients of the global batch
+        nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_gradient)
     optimizer.step()
     return total
 

@@ -11,6 +11,7 @@ from regproxy.eval.metrics import mean_iou
 from regproxy.eval.score import confusion_of_shards
 from regproxy.runs.trial import Trial
 from regproxy.train.context import Context
+from regproxy.train.optim import enter_training_mode
 
 
 def validates(recipe: Recipe, step: int) -> bool:
@@ -19,10 +20,15 @@ def validates(recipe: Recipe, step: int) -> bool:
 
 
 def validation_miou(model: nn.Module, trial: Trial, context: Context) -> float:
-    """Return the mean IoU (0..1) on the validation split; each of n workers scores every n-th image."""
+    """Return the mean IoU (0..1) on the validation split; each of n workers scores every n-th image.
+
+    A network in training mode is in training mode again afterwards.
+    """
     shards = Shards(Path(trial.workspace.data_dir), "val")
     indices = range(context.rank, len(shards), context.world_size)
+    was_training = model.training
     model.eval()
     matrix = confusion_of_shards(model, shards, trial.variant, indices)
-    model.train()
+    if was_training:
+        enter_training_mode(model)
     return mean_iou(context.all_reduce(torch.from_numpy(matrix).to(context.device)).cpu().numpy())

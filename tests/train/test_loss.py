@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from regproxy.errors import DataError
-from regproxy.train import loss as loss_module
+from regproxy.train import tiles
 from regproxy.train.loss import upsampled_cross_entropy
 
 SIZES = [
@@ -60,7 +60,7 @@ def test_equals_plain(
 
 @pytest.mark.parametrize("factor", range(1, 33))
 def test_every_whole_factor_equals_plain(factor: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loss_module, "_TILE_SIDE", 13)  # tiles end anywhere between the logits
+    monkeypatch.setattr(tiles, "_TILE_SIDE", 13)  # tiles end anywhere between the logits
     logits, labels = sample((5, 3), (5 * factor, 3 * factor), torch.float64)
     ours = value_and_gradient(upsampled_cross_entropy(logits, labels), logits)
     torch.testing.assert_close(
@@ -181,8 +181,8 @@ def test_size_of_tiles_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     logits, labels = sample((5, 7), (33, 29), torch.float64)
     values = []
     for elements, side in ((1, 1), (1, 7), (2 * 5 * 29 * 3, 512), (2**30, 5), (2**30, 512)):
-        monkeypatch.setattr(loss_module, "_TILE_ELEMENTS", elements)
-        monkeypatch.setattr(loss_module, "_TILE_SIDE", side)
+        monkeypatch.setattr(tiles, "_TILE_ELEMENTS", elements)
+        monkeypatch.setattr(tiles, "_TILE_SIDE", side)
         values.append(value_and_gradient(upsampled_cross_entropy(logits, labels), logits))
     for value in values[1:]:
         torch.testing.assert_close(value, values[0], rtol=1e-12, atol=1e-15)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from regproxy.train.loss import label_tiles
+from regproxy.train.tiles import label_tiles
 
 
 @pytest.mark.parametrize(

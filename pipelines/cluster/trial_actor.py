@@ -38,6 +38,8 @@ class Work:
 
     def with_values(self, index: int, values: Mapping[str, Any]) -> "Work":
         """Return the work with other values of some settings of a trial's variant."""
+        if not values:
+            return self
         trials = list(self.trials)
         trials[index] = replace(trials[index], variant=with_values(trials[index].variant, values))
         return replace(self, trials=trials)

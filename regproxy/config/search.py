@@ -111,8 +111,8 @@ class Search:
         object.__setattr__(self, "space", space)
         if (count := math.prod(len(dimension.ends) for dimension in space.values())) > _MAX_CORNERS:
             raise ConfigError(
-                f"space has {count} combinations of choices and ends of ranges, at most {_MAX_CORNERS} can be "
-                f"checked: search over fewer settings or choices"
+                f"space has {count} combinations of choices and ends of ranges, expected at most "
+                f"{_MAX_CORNERS}: search over fewer settings or choices"
             )
 
     def starts(self, variants: Iterable[Variant]) -> list[Variant]:
@@ -150,8 +150,8 @@ class Search:
                 every, steps = corner.recipe.validate_every, corner.recipe.steps
                 if every is None or every > steps:
                     raise ConfigError(
-                        f"{place}: validate_every is invalid: a search compares trials by their validations, so "
-                        f"expected at most steps {steps}; got {every}. Set it in the recipe."
+                        f"{place}: validate_every is invalid: a search compares the validations of trials, "
+                        f"so expected at most steps {steps}; got {every}. Set it in the recipe."
                     )
         return corners
 

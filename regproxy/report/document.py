@@ -28,7 +28,7 @@ _EXPLORER = (
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """The pictures of a report by section, and the images of the region explorer; `classes` by data set."""
+    """The pictures of a report by section; `classes` by data set, `search` with its table."""
 
     plots: Sequence[Picture] = ()
     regions: Sequence[Picture] = ()
@@ -36,12 +36,13 @@ class Figures:
     predictions: Sequence[Picture] = ()
     classes: Mapping[str, Sequence[Picture]] = field(default_factory=dict)
     curves: Sequence[Picture] = ()
+    search: Section | None = None
 
 
 def compose(
     profile: Profile, scores: Scores, complexity: Complexity, figures: Figures | None = None
 ) -> Document:
-    """Return the report of a profile: what was run, tables, trends, figures, classes, curves, deviations.
+    """Return the report of a profile: what was run, tables, trends, figures, classes, curves, search.
 
     Args:
         profile: gives tables, trends and notes, and their order.
@@ -75,6 +76,7 @@ def compose(
         boundary_iou(profile, scores),
         region_entropy(profile, scores),
         _pictures("curves", "Training and validation curves", "Curves", figures.curves),
+        figures.search,
         deviations(profile, scores),
         how_it_ran(profile, scores),
         how_to_repeat(profile, scores),

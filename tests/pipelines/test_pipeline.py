@@ -38,7 +38,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(source, copy / name, ignore=ignore) if source.is_dir() else shutil.copy(source, copy)
     (copy / "params.yaml").write_text("profiles: [smoke]\n")
     (copy / ".gitignore").write_text(
-        "/data/\n/runs/\n/results/\n/complexity/\n/reports/\n/mlflow.db*\n/mlartifacts/\n"
+        "/data/\n/runs/\n/results/\n/search/\n/complexity/\n/reports/\n/mlflow.db*\n/mlartifacts/\n"
     )
     subprocess.run(["git", "init", "-q"], cwd=copy, check=True)
     subprocess.run([tool("dvc"), "init", "-q"], cwd=copy, check=True)

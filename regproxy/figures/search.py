@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from regproxy.config.parse import parse
 from regproxy.config.profile import Profile
 from regproxy.config.search import Dimension, Search
 from regproxy.drawing.style import GAIN, LOSS, plot
@@ -21,20 +22,19 @@ def search_section(profile: Profile, result: Mapping[str, Any], out: Path) -> Se
 
     Args:
         profile: gives the titles of data sets.
-        result: from `search_record.read_result`.
+        result: from `search_record.read_result`; without a search there is no section.
         out: folder of the figures, in the folder of the report.
-
-    Return None if the profile has no search, or another one than the result.
     """
-    if profile.search is None or result["search"] is None:
+    if result["search"] is None:
         return None
+    search = parse(Search, result["search"], "the result of the search")
     titles = {
         data_title(profile, data): result["datasets"][data.name]
         for data in profile.datasets
         if data.name in result["datasets"]
     }
     path = out / "search.png"
-    _draw(profile.search, titles, path)
+    _draw(search, titles, path)
     caption = (
         "mIoU of each trial's last validation against the searched settings. Filled: trained to the end. "
         "Hollow: stopped early. Red: the best trial."
@@ -43,8 +43,8 @@ def search_section(profile: Profile, result: Mapping[str, Any], out: Path) -> Se
         name="search",
         title="Search over training settings",
         short_title="Search",
-        sentences=_sentences(profile.search, titles),
-        table=_table(profile.search, titles),
+        sentences=_sentences(search, titles),
+        table=_table(search, titles),
         pictures=(Picture(f"{out.name}/{path.name}", caption),),
         pairwise=False,
     )
@@ -66,16 +66,17 @@ def _sentences(search: Search, titles: Mapping[str, Mapping[str, Any]]) -> tuple
         else ""
     )
     best = [
-        f"`{title}`: trial {found['best']} with {_best_values(found)}."
+        f"{title}, trial {found['best']} with {_best_values(found)}"
         for title, found in titles.items()
         if found["best"] is not None
     ]
     return (
-        f"Search over settings of variant {search.variant} by {_METHODS[search.sampler]}, "
-        f"{search.trials} trials on each data set, all with seed {search.seed}. Settings: {settings}.{stopping}",
-        f"The best trials. {' '.join(best)}",
-        "The best trial was chosen by its mIoU on the validation split, on which the tables are scored too, "
-        "and with one seed. So its mIoU is optimistic: train its settings with every seed before you compare.",
+        f"Search over settings of variant {search.variant} by {_METHODS[search.sampler]}: "
+        f"{search.trials} trials on each data set, all with seed {search.seed}. "
+        f"Settings: {settings}.{stopping}",
+        f"Best trials: {'; '.join(best)}.",
+        "They were chosen by the validation mIoU of one seed, and the tables use the same split, so this "
+        "mIoU is optimistic: train the best settings with every seed before you compare them.",
     )
 
 
@@ -105,8 +106,7 @@ def _table(search: Search, titles: Mapping[str, Mapping[str, Any]]) -> TextTable
         Column("steps", [str(trial["steps"]) for trial in trials]),
         Column("mIoU", [NO_VALUE if miou is None else f"{100 * miou:.2f}" for miou in mious], best),
     ]
-    titles_above = [title for title, _ in lines]
-    breaks = tuple(i for i in range(1, len(lines)) if titles_above[i] != titles_above[i - 1])
+    breaks = tuple(index for index in range(1, len(lines)) if lines[index][0] != lines[index - 1][0])
     return TextTable(columns=tuple(columns), labels=2, breaks=breaks)
 
 
@@ -139,3 +139,5 @@ def _draw_panel(
         axes.margins(x=0.2)
     elif dimension.log:
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")  # the default needs formulas
+        axes.xaxis.set_minor_formatter(lambda *_: "")

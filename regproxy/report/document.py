@@ -28,7 +28,10 @@ _EXPLORER = (
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """The pictures of a report by section; `classes` by data set, `search` with its table."""
+    """The pictures of a report by section, and the images of the region explorer.
+
+    `classes` are by data set. `search` is a whole section, because its table needs no scores.
+    """
 
     plots: Sequence[Picture] = ()
     regions: Sequence[Picture] = ()

@@ -1,6 +1,6 @@
 """Stage `search`: train the trials of the profile's search that have not ended yet, and choose the best.
 
-python -m pipelines.search <profile>
+python -m pipelines.search <profile> [--retry-failed]
 """
 
 import sys
@@ -23,11 +23,11 @@ from regproxy.train.progress import Progress
 from regproxy.train.remote import train_anywhere
 
 
-def search(profile_name: str) -> int:
+def search(profile_name: str, *, retry_failed: bool = False) -> int:
     """Search as the profile says and write search/<profile>/result.json; return the exit status.
 
     The status is 1 if a data set has no finished trial; then there is no result. The result of a profile
-    without a search is empty.
+    without a search is empty. With `retry_failed`, trials that failed are trained again.
     """
     profile = load_profile(profile_name)
     result = Path("search", profile.name, RESULT)
@@ -36,10 +36,10 @@ def search(profile_name: str) -> int:
         print(f"profile {profile.name} has no search")
         return 0
     with profile_lock(profile.name, Path("search")):
-        return search_profile(profile, result)
+        return search_profile(profile, result, retry_failed=retry_failed)
 
 
-def search_profile(profile: Profile, result: Path) -> int:
+def search_profile(profile: Profile, result: Path, *, retry_failed: bool) -> int:
     """Search on each data set in turn and write the result; the caller holds the lock on the search."""
     shared = SharedStorage.from_environment()
     starts = profile.search.starts(profile.variants)
@@ -50,7 +50,7 @@ def search_profile(profile: Profile, result: Path) -> int:
         fetch_weights(run.trials[:1])
     result.unlink(missing_ok=True)
     for run in runs:
-        train_pending(run, profile.resources)
+        train_trials(run, run.pending(retry_failed=retry_failed), profile.resources)
     if status := report_ends(runs):
         return status
     trials = {run.start.data.name: run.ended for run in runs}
@@ -59,9 +59,9 @@ def search_profile(profile: Profile, result: Path) -> int:
     return 0
 
 
-def train_pending(run: SearchRun, resources: Resources) -> None:
-    """Train the trials of a search on one data set, as many at a time as the cluster holds."""
-    settings, pending = run.settings, run.pending
+def train_trials(run: SearchRun, pending: Sequence[int], resources: Resources) -> None:
+    """Train trials of a search on one data set, as many at a time as the cluster holds."""
+    settings = run.settings
     num_ended = settings.trials - len(pending)
     print(
         f"search on {run.start.data.name}: {settings.trials} trials of variant {run.start.name}, "
@@ -138,7 +138,7 @@ def report_ends(runs: Sequence[SearchRun]) -> int:
     if failed:
         print(
             f"{len(failed)} trials of the search failed; "
-            f"`python -m pipelines.search {failed[0][0].trials[0].profile}` retries them",
+            f"`python -m pipelines.search PROFILE --retry-failed` trains them again",
             file=sys.stderr,
         )
     status = 0
@@ -158,7 +158,8 @@ def report_ends(runs: Sequence[SearchRun]) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    return profile_stage(search, __doc__, arguments)
+    flags = {"retry_failed": "train the trials again that failed"}
+    return profile_stage(search, __doc__, arguments, flags=flags)
 
 
 if __name__ == "__main__":

@@ -136,8 +136,9 @@ def _draw_panel(
     axes.set_xlabel(key)
     if texts:
         axes.set_xticks(range(len(texts)), texts)
-        axes.margins(x=0.2)
+        axes.set_xlim(-0.5, len(texts) - 0.5)
     elif dimension.log:
         axes.set_xscale("log")
+        axes.set_xlim(dimension.low / 1.5, dimension.high * 1.5)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")  # the default needs formulas
         axes.xaxis.set_minor_formatter(lambda *_: "")

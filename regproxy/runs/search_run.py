@@ -11,7 +11,7 @@ from regproxy.config.variant import Variant
 from regproxy.errors import ConfigError
 from regproxy.runs.fingerprint import hash_json
 from regproxy.runs.result import result_parts
-from regproxy.runs.search_record import SearchTrial, read_trial
+from regproxy.runs.search_record import SearchTrial, best_trial, read_trial
 from regproxy.runs.shared_storage import SharedStorage
 from regproxy.runs.trial import Trial, Workspace
 from regproxy.storage.remote import Storage
@@ -54,10 +54,17 @@ class SearchRun:
         read = map(self._read, range(self.settings.trials))
         self.records = {record.number: record for record in read if record}
 
-    @property
-    def pending(self) -> list[int]:
-        """The numbers of the trials to train: those that have not ended, and those that failed."""
-        done = ("finished", "stopped early") if self.settings.early_stopping else ("finished",)
+    def pending(self, *, retry_failed: bool) -> list[int]:
+        """Return the numbers of the trials to train.
+
+        A trial that failed is trained again if `retry_failed` is set or if no trial has finished: most losses
+        that became infinite do so again.
+        """
+        done = {"finished"}
+        if self.settings.early_stopping:
+            done.add("stopped early")
+        if not retry_failed and best_trial(self.ended):
+            done.add("failed")
         ended = {number for number, record in self.records.items() if record.state in done}
         return [number for number in range(len(self.trials)) if number not in ended]
 

@@ -137,8 +137,8 @@ def report_ends(runs: Sequence[SearchRun]) -> int:
         print(f"trial {run.trials[record.number].name} failed: {record.error}", file=sys.stderr)
     if failed:
         print(
-            f"{len(failed)} trials of the search failed; "
-            f"`python -m pipelines.search PROFILE --retry-failed` trains them again",
+            f"failed trials of the search: {len(failed)}. "
+            f"`python -m pipelines.search PROFILE --retry-failed` trains them again.",
             file=sys.stderr,
         )
     status = 0

@@ -5,6 +5,7 @@ import statistics
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 
 import pytest
 
@@ -19,6 +20,8 @@ SPACE = {
 }
 RANDOM = Search(variant="v", trials=40, space=SPACE)
 OPTUNA = replace(RANDOM, sampler="optuna")
+needs_optuna = pytest.mark.skipif(find_spec("optuna") is None, reason="optuna is not installed")
+BOTH = pytest.mark.parametrize("search", [RANDOM, pytest.param(OPTUNA, marks=needs_optuna)])
 
 
 def objective(values: dict) -> float:
@@ -26,7 +29,7 @@ def objective(values: dict) -> float:
     return math.exp(-((math.log10(values["learning_rate"]) + 3) ** 2)) - 0.3 * (values["region"] != [4, 4])
 
 
-@pytest.mark.parametrize("search", [RANDOM, OPTUNA])
+@BOTH
 def test_draws_fill_the_space(search: Search) -> None:
     drawn = [draw(search, number) for number in range(200)]
     rates = [values["learning_rate"] for values in drawn]
@@ -38,13 +41,14 @@ def test_draws_fill_the_space(search: Search) -> None:
     assert all(float(f"{rate:.4g}") == rate for rate in rates)
 
 
-@pytest.mark.parametrize("search", [RANDOM, OPTUNA])
+@BOTH
 def test_a_draw_depends_on_seed_and_number(search: Search) -> None:
     assert draw(search, 3) == draw(search, 3)
     assert draw(search, 3) != draw(search, 4)
     assert draw(search, 3) != draw(replace(search, seed=1), 3)
 
 
+@needs_optuna
 def test_optuna_draws_around_good_trials() -> None:
     scored: list[tuple[dict, float]] = []
     for number in range(OPTUNA.trials):

@@ -50,6 +50,14 @@ def test_a_search_changes_no_other_variant() -> None:
     ]
 
 
+def test_the_example_of_the_paper_profile_is_valid() -> None:
+    text = profile_path("paper").read_text()
+    example = text[text.index("# search:") :].replace("\n#", "\n").removeprefix("# ")
+    content = yaml.safe_load(text) | yaml.safe_load(example.replace("\n ", "\n"))
+    search = resolve_profile("paper", content).search
+    assert search.sampler == "random" and search.space["tap"].choices == (2, 4, 6)
+
+
 @pytest.mark.parametrize(
     ("space", "keys", "message"),
     [

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from regproxy.config.parse import parse
 from regproxy.config.profile import Profile
 from regproxy.config.search import Dimension, Search
-from regproxy.drawing.style import GAIN, LOSS, plot
+from regproxy.drawing.style import GAIN, LOSS, logarithmic_x, plot
 from regproxy.report.layout import NO_VALUE, Column, Picture, Section, TextTable, data_title
 
 if TYPE_CHECKING:
@@ -138,7 +138,5 @@ def _draw_panel(
         axes.set_xticks(range(len(texts)), texts)
         axes.set_xlim(-0.5, len(texts) - 0.5)
     elif dimension.log:
-        axes.set_xscale("log")
+        logarithmic_x(axes)
         axes.set_xlim(dimension.low / 1.5, dimension.high * 1.5)
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")  # the default needs formulas
-        axes.xaxis.set_minor_formatter(lambda *_: "")

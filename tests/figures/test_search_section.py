@@ -56,7 +56,7 @@ def test_table_and_plot_show_every_trial(tmp_path: Path) -> None:
     assert "trial 1 with learning_rate 0.01, region 2×2, warmup_steps 1" in section.sentences[1]
 
     svg = (figures / "search.svg").read_text()
-    assert ">1e-03<" in svg and "mathdefault" not in svg, "the axis has plain numbers"
+    assert ">1e−03<" in svg and "mathdefault" not in svg, "the axis has plain numbers"
     assert ">4×4<" in svg and ">warmup_steps<" in svg
     write_report(profile, {}, {}, tmp_path, figures=Figures(search=section))
     page = (tmp_path / "report.html").read_text()

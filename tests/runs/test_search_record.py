@@ -21,6 +21,7 @@ from regproxy.runs.search_record import (
     write_result,
 )
 from regproxy.runs.search_run import SearchRun
+from regproxy.runs.shared_storage import SharedStorage
 from regproxy.storage.remote import Storage
 
 START = SMOKE_VARIANTS["ade20k", "region-4x4"]
@@ -110,6 +111,16 @@ def test_another_search_trains_its_own_trials(profile: Profile, change: str) -> 
         changes = {"seed": 1, "sampler": "optuna", "space": {**space, "learning_rate": rate}}
         profile = with_search(profile, **{change: changes[change]})
     assert SearchRun(profile, start).records == {}
+
+
+def test_the_records_of_a_cluster_lie_on_its_storage(profile: Profile, shared: SharedStorage) -> None:
+    run = SearchRun(profile, START, shared)
+    trained(run, 0, 0.3)
+    assert not Path("search").exists()
+    assert SearchRun(profile, START, shared).records == run.records
+    (trial,) = run.located([1])
+    assert trial.workspace.run_dir == f"{shared.storage.url}/search/smoke/ade20k/1"
+    assert Storage(trial.workspace.data_dir).size("manifest.json")
 
 
 def test_the_profile_lines_give_the_best_variant(profile: Profile) -> None:

@@ -17,6 +17,7 @@ from regproxy.figures.all_figures import draw_figures
 from regproxy.report.aggregate import collect, read_complexity
 from regproxy.report.document import write_report
 from regproxy.report.terminal import print_report
+from regproxy.runs.search_record import RESULT, read_result
 from regproxy.runs.shared_storage import SharedStorage
 from regproxy.storage.atomic import atomic_folder
 
@@ -28,12 +29,18 @@ def report(profile_name: str) -> int:
     profile = load_profile(profile_name)
     scores = collect(profile, results_dir=Path("results"), runs_dir=Path("runs"))
     complexity = read_complexity(Path("complexity") / f"{profile.name}.json")
+    search_result = read_result(Path("search") / profile.name / RESULT)
     out = Path("reports") / profile.name
     with Uploader(profile_name) as uploader:  # it imports MLflow while the report is drawn
         with atomic_folder(out, marker="tables.csv") as directory:
             prepared = Path("data/prepared") / profile.name
             figures = draw_figures(
-                profile, scores, complexity, prepared_dir=prepared, out=directory / "figures"
+                profile,
+                scores,
+                complexity,
+                prepared_dir=prepared,
+                search_result=search_result,
+                out=directory / "figures",
             )
             document = write_report(
                 profile,

@@ -4,7 +4,7 @@ from typing import Any
 
 
 class Coordinator:
-    """Whether the trials shall stop, and the reports of trials that train on several workers.
+    """Which trials shall stop, and the reports of trials that train on several workers.
 
     Tune stops an actor only between two calls of `step` and kills it ten seconds after the last trial, which
     is too early for a large checkpoint. So training processes ask here at each report. Tune also has no
@@ -13,15 +13,19 @@ class Coordinator:
 
     def __init__(self) -> None:
         self._stopping = False
+        self._stopped = set[int]()
         self._reports: dict[int, list[dict[str, Any]]] = {}
 
-    def stop(self) -> None:
-        """Ask all trials to save a checkpoint and stop."""
-        self._stopping = True
+    def stop(self, index: int | None = None) -> None:
+        """Ask a trial, or all trials if `index` is None, to save a checkpoint and stop."""
+        if index is None:
+            self._stopping = True
+        else:
+            self._stopped.add(index)
 
-    def stopping(self) -> bool:
-        """Return whether all trials shall stop."""
-        return self._stopping
+    def stopping(self, index: int) -> bool:
+        """Return whether a trial shall stop."""
+        return self._stopping or index in self._stopped
 
     def put(self, index: int, report: dict[str, Any]) -> None:
         """Keep a report of a worker of a trial."""

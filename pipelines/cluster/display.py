@@ -77,12 +77,17 @@ class TrialsDisplay(Observer):
         self._num_ended += 1
         self._hosts.pop(index, None)
         count = f"[{self._num_before + self._num_ended}/{self._num_before + len(self._trials)}]"
-        name, newest = self._trials[index].name, self._newest.get(index)
+        name = self._trials[index].name
         if error:
             self._print(f"{count} {name} FAILED: {error}", style="red")
         else:
-            loss = f", loss {newest.loss:.4f}" if newest else ""
-            self._print(f"{count} {name} trained{loss} ({clock(time.monotonic() - self._started)})")
+            took = clock(time.monotonic() - self._started)
+            self._print(f"{count} {name} {self.outcome(index)} ({took})")
+
+    def outcome(self, index: int) -> str:
+        """Return how a trial ended that has not failed, such as "trained, loss 0.1234"."""
+        newest = self._newest.get(index)
+        return f"trained, loss {newest.loss:.4f}" if newest else "trained"
 
     def _print(self, line: str, style: str | None = None) -> None:
         self._console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)

@@ -4,7 +4,7 @@ import contextlib
 import signal
 import socket
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from ray import tune
 from pipelines.cluster.ray_private import draining_nodes
 from pipelines.cluster.stop_signal import PreemptedError, SignalRecord, recorded_signals
 from regproxy.config.profile import Resources
+from regproxy.config.search import with_values
 from regproxy.data.loader import is_lost_worker
 from regproxy.errors import StorageError, UserError
 from regproxy.runs.stored_run import leave_error
@@ -35,6 +36,14 @@ class Work:
     coordinator: Any
     train: Callable[[Trial, Context], Training]
 
+    def with_values(self, index: int, values: Mapping[str, Any]) -> "Work":
+        """Return the work with other values of some settings of a trial's variant."""
+        if not values:
+            return self
+        trials = list(self.trials)
+        trials[index] = replace(trials[index], variant=with_values(trials[index].variant, values))
+        return replace(self, trials=trials)
+
 
 class TrialActor(tune.Trainable):
     """A trial that trains in this process; each `step` returns the next report of `training_reports`."""
@@ -44,12 +53,13 @@ class TrialActor(tune.Trainable):
         self.reset_config(config)
 
     def reset_config(self, new_config: dict) -> bool:
-        self.reports = self.start(new_config["index"])
+        index = new_config["index"]
+        self.reports = self.start(index, self.work.with_values(index, new_config.get("values", {})))
         return True
 
-    def start(self, index: int) -> Iterator[Report]:
+    def start(self, index: int, work: Work) -> Iterator[Report]:
         """Return the reports of a trial as a generator that trains."""
-        return training_reports(index, self.work, Context.current())
+        return training_reports(index, work, Context.current())
 
     def step(self) -> Report:
         return next(self.reports)
@@ -78,7 +88,7 @@ def training_reports(index: int, work: Work, context: Context) -> Iterator[Repor
         training = work.train(trial, context)
         try:
             for progress in training:
-                stopped = context.any(context.is_main and ray.get(work.coordinator.stopping.remote()))
+                stopped = context.any(context.is_main and ray.get(work.coordinator.stopping.remote(index)))
                 preempted = not stopped and context.any(is_preempted(preemption))
                 if stopped or preempted:
                     progress = replace(progress, notes=(*progress.notes, *close(training)))

@@ -33,19 +33,31 @@ class _Attempt:
 class TrialQueue(Searcher):
     """Tune's source of trials: gives out waiting trials in order, and takes them back if they may be retried.
 
-    `capacity` returns how many trials may run at once.
+    Args:
+        num_trials: length of the list of trials.
+        policy: decides about restarts.
+        capacity: returns how many trials may run at once.
+        observer: receives progress, messages and ends.
+        values: for a search, returns the settings of a trial that differ from its variant. It is called when
+            the trial starts, and again when it restarts.
     """
 
     def __init__(
-        self, num_trials: int, policy: RetryPolicy, capacity: Callable[[], float], observer: Observer
+        self,
+        num_trials: int,
+        policy: RetryPolicy,
+        capacity: Callable[[], float],
+        observer: Observer,
+        values: Callable[[int], dict[str, Any]] | None = None,
     ) -> None:
         super().__init__()
         self._waiting = deque(range(num_trials))
         self._running: dict[str, _Attempt] = {}  # by Tune's trial id
-        self._policy, self._observer = policy, observer
+        self._policy, self._observer, self._values = policy, observer, values
         self._capacity, self._capacity_value, self._capacity_time = capacity, 0.0, -_CAPACITY_POLL_INTERVAL_S
         self._last_error: dict[int, str] = {}
         self._stopping = False
+        self._stopped_early = set[int]()
         self.num_ended = 0
 
     @property
@@ -61,7 +73,11 @@ class TrialQueue(Searcher):
         text = f"Stopping: {trials} saving checkpoints. Press Ctrl-C again to exit without saving."
         self._observer.message(None, text)
 
-    def suggest(self, trial_id: str) -> dict[str, int] | str | None:
+    def stop_early(self, index: int) -> None:
+        """Count a trial as ended when it has stopped."""
+        self._stopped_early.add(index)
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the next trial for Tune to start, None to be asked again, or FINISHED."""
         while self._waiting and not self._stopping:
             if time.monotonic() - self._capacity_time >= _CAPACITY_POLL_INTERVAL_S:
@@ -71,7 +87,7 @@ class TrialQueue(Searcher):
             index = self._waiting.popleft()
             if self._policy.may_start(index):
                 self._running[trial_id] = _Attempt(index, self._policy.alive_nodes())
-                return {"index": index}
+                return {"index": index, **({"values": self._values(index)} if self._values else {})}
             died = f"its processes died {MAX_DEATHS + 1} times without a newer checkpoint in between"
             self._end(index, self._last_error.get(index) or f"{died}, see Ray's logs")
         return None if self._running and not self._stopping else Searcher.FINISHED
@@ -111,6 +127,8 @@ class TrialQueue(Searcher):
             self._last_error[index] = result.get("died", "")
             self._waiting.appendleft(index)
             self._observer.message(index, f"its processes on {hosts} died")
+        elif attempt.stopped and index in self._stopped_early:
+            self._end(index, None)
         elif not attempt.stopped and "error" in result:
             self._end(index, result["error"], result.get("traceback"))
 

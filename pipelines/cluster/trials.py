@@ -13,6 +13,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipelines.cluster.coordinator import Coordinator
 from pipelines.cluster.display import Observer
+from pipelines.cluster.early_stopping import EarlyStopping
 from pipelines.cluster.retry import RetryPolicy
 from pipelines.cluster.session import capacity, check_fits, needs
 from pipelines.cluster.stop_signal import Interrupted, driver_signals
@@ -39,6 +40,8 @@ def run_trials(
     *,
     observer: Observer,
     train: Callable[[Trial, Context], Training] = train_anywhere,
+    values: Callable[[int], dict[str, Any]] | None = None,
+    early_stopping: EarlyStopping | None = None,
 ) -> None:
     """Train every trial, as many at a time as the cluster holds; call inside a `ray_session`.
 
@@ -50,6 +53,8 @@ def run_trials(
         resources: of each trial. One worker trains in the Tune actor itself, several in a Ray Train run.
         observer: receives the progress and the end of each trial.
         train: the training that each worker runs.
+        values: for a search, returns the settings of a trial that differ from its variant, when it starts.
+        early_stopping: stops trials of a search; they count as ended without an error.
 
     Raises:
         ConfigError: one trial needs more than this machine has.
@@ -62,7 +67,9 @@ def run_trials(
     if resources.workers > 1:  # Tune does not know the workers, so they are counted
         actor, bundle, limit = WorkerGroupActor, _HEAD_ONLY, lambda: capacity(resources)
     trainable = tune.with_parameters(actor, work=Work(trials, resources, coordinator, train))
-    queue = TrialQueue(len(trials), RetryPolicy(alive_nodes), limit, observer)
+    queue = TrialQueue(len(trials), RetryPolicy(alive_nodes), limit, observer, values)
+    if early_stopping:
+        early_stopping.connect(queue, coordinator)
     with (
         driver_signals() as signals,
         tempfile.TemporaryDirectory() as ray_files,  # not needed later: trials have their own checkpoints
@@ -70,7 +77,9 @@ def run_trials(
     ):
         tune.Tuner(
             tune.with_resources(trainable, tune.PlacementGroupFactory([bundle])),
-            tune_config=tune.TuneConfig(reuse_actors=True, search_alg=queue, num_samples=-1),
+            tune_config=tune.TuneConfig(
+                reuse_actors=True, search_alg=queue, scheduler=early_stopping, num_samples=-1
+            ),
             run_config=tune.RunConfig(
                 storage_path=ray_files,
                 verbose=0,

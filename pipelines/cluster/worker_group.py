@@ -31,9 +31,9 @@ _ENVIRONMENT = {
 class WorkerGroupActor(TrialActor):
     """A trial that trains on several workers; a worker that dies ends all of them."""
 
-    def start(self, index: int) -> Iterator[Report]:
+    def start(self, index: int, work: Work) -> Iterator[Report]:
         """Return the reports of a trial as a generator that trains."""
-        return worker_group_reports(index, self.work)
+        return worker_group_reports(index, work)
 
 
 def worker_group_reports(index: int, work: Work) -> Iterator[Report]:
@@ -54,7 +54,7 @@ def worker_group_reports(index: int, work: Work) -> Iterator[Report]:
                 yield report
             elif report.get("error") or report.get("stopped"):
                 outcome = report
-        if not started and ray.get(work.coordinator.stopping.remote()):
+        if not started and ray.get(work.coordinator.stopping.remote(index)):
             outcome = {"stopped": True}  # the workers still wait for free resources
             break
         time.sleep(_POLL_INTERVAL_S)

@@ -6,6 +6,7 @@ from typing import Literal
 from regproxy.config.dataset import DataConfig
 from regproxy.config.network import Backbone
 from regproxy.config.parse import check_range, choose
+from regproxy.config.search import Search
 from regproxy.config.variant import Variant
 from regproxy.errors import ConfigError
 
@@ -142,6 +143,7 @@ class Settings:
     resources: Resources = field(default_factory=Resources)
     demo: Demo | None = None
     pretrained_dir: str = "data/pretrained"
+    search: Search | None = None
 
     def __post_init__(self) -> None:
         check_range(self, "seeds", low=0)
@@ -178,5 +180,6 @@ class Profile(Settings):
                 choose(variant, variants, f"{where}: trend {trend.claim!r}: variant")
         for variant in self.pictures.variants if self.pictures else ():
             choose(variant, variants, f"{where}: pictures.variants")
-        for variant in self.variants:
+        corners = self.search.check(self.variants, where) if self.search else []
+        for variant in (*self.variants, *corners):
             self.resources.check_batch(variant, where)

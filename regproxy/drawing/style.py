@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 INK, FAINT = "#222222", "#d9d9d9"  # axes and words; grid lines. A page replaces both in the SVG in dark mode.
@@ -77,6 +78,15 @@ def write_png(pixels: np.ndarray, path: Path, colours: int | None) -> None:
     if colours is not None:
         image = image.quantize(colours, dither=Image.Dither.NONE)
     image.save(path, optimize=True)
+
+
+def logarithmic_x(axes: "Axes") -> None:
+    """Give axes a logarithmic x with plain numbers; matplotlib's own labels are formulas, which are off."""
+    from matplotlib.ticker import LogFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(LogFormatter())
+    axes.xaxis.set_minor_formatter(LogFormatter())  # labels only a short axis
 
 
 def line_style(index: int) -> dict[str, str]:

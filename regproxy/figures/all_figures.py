@@ -1,6 +1,8 @@
 """All figures of a report, and the images of its region explorer."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from regproxy.config.profile import Profile
 from regproxy.figures.class_plots import draw_classes
@@ -9,6 +11,7 @@ from regproxy.figures.curves import draw_curves
 from regproxy.figures.explorer import explorer_images
 from regproxy.figures.predictions import draw_predictions
 from regproxy.figures.regions import region_figures
+from regproxy.figures.search import search_section
 from regproxy.figures.stride_plots import draw_costs, draw_strides
 from regproxy.report.aggregate import Complexity, Scores
 from regproxy.report.document import Figures
@@ -16,7 +19,13 @@ from regproxy.report.layout import ExplorerImage, Picture
 
 
 def draw_figures(
-    profile: Profile, scores: Scores, complexity: Complexity, *, prepared_dir: Path, out: Path
+    profile: Profile,
+    scores: Scores,
+    complexity: Complexity,
+    *,
+    prepared_dir: Path,
+    search_result: Mapping[str, Any] | None = None,
+    out: Path,
 ) -> Figures:
     """Draw all figures of a profile and return them by section of the report.
 
@@ -28,6 +37,7 @@ def draw_figures(
         scores: from `aggregate.collect`.
         complexity: from `aggregate.read_complexity`.
         prepared_dir: holds the shards of each data set in `<data set>/`.
+        search_result: from `search_record.read_result`; None for a profile without a search.
         out: a new folder for the files, in the folder of the report.
 
     Raises:
@@ -54,4 +64,5 @@ def draw_figures(
         predictions=predictions,
         classes=classes,
         curves=draw_curves(profile, scores, out),
+        search=search_section(profile, search_result, out) if search_result else None,
     )

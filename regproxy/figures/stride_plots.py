@@ -4,7 +4,7 @@ from pathlib import Path
 
 from regproxy.config.profile import Profile
 from regproxy.drawing.point_labels import label_points
-from regproxy.drawing.style import plot
+from regproxy.drawing.style import logarithmic_x, plot
 from regproxy.figures.lines import Family, Line, draw_panels, explanation, families, figure_size, token_side
 from regproxy.figures.names import region_text
 from regproxy.report.aggregate import Complexity, Score, Scores
@@ -69,7 +69,7 @@ def draw_costs(profile: Profile, scores: Scores, complexity: Complexity, out: Pa
     with plot(path, *figure_size(panels)) as figure:
         for axes, lines in draw_panels(figure, panels):
             if len(lines) > 1:
-                axes.set_xscale("log")
+                logarithmic_x(axes)
             axes.set_xlabel("GFLOPs")
             axes.margins(x=0.1, y=0.16)
             drawn.append((axes, lines))

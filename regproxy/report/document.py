@@ -29,7 +29,10 @@ _EXPLORER = (
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """The pictures of a report by section, and the images of the region explorer; `classes` by data set."""
+    """The pictures of a report by section, and the images of the region explorer.
+
+    `classes` are by data set. `search` is a whole section, because its table needs no scores.
+    """
 
     plots: Sequence[Picture] = ()
     regions: Sequence[Picture] = ()
@@ -37,6 +40,7 @@ class Figures:
     predictions: Sequence[Picture] = ()
     classes: Mapping[str, Sequence[Picture]] = field(default_factory=dict)
     curves: Sequence[Picture] = ()
+    search: Section | None = None
 
 
 def compose(
@@ -46,7 +50,7 @@ def compose(
     figures: Figures | None = None,
     statistics: Mapping[str, Statistics] | None = None,
 ) -> Document:
-    """Return the report of a profile: what was run, tables, trends, figures, data, classes, deviations.
+    """Return the report of a profile: what was run, tables, figures, data, classes, search.
 
     Args:
         profile: gives tables, trends and notes, and their order.
@@ -83,6 +87,7 @@ def compose(
         boundary_iou(profile, scores),
         region_entropy(profile, scores),
         _pictures("curves", "Training and validation curves", "Curves", figures.curves),
+        figures.search,
         deviations(profile, scores),
         how_it_ran(profile, scores),
         how_to_repeat(profile, scores),

@@ -23,7 +23,7 @@ from regproxy.train.progress import Progress, Training
 def make_actor(kind: type, trial: Trial, train: Callable[..., Training], reports: list) -> TrialActor:
     """Return an actor that Tune has not started; its coordinator hands out `reports` once."""
     take = SimpleNamespace(remote=lambda index: [reports.pop(0) for _ in range(len(reports))])
-    coordinator = SimpleNamespace(take=take, stopping=SimpleNamespace(remote=lambda: False))
+    coordinator = SimpleNamespace(take=take, stopping=SimpleNamespace(remote=lambda index: False))
     actor = kind.__new__(kind)
     actor.setup({"index": 0}, work=trial_actor.Work([trial], Resources(), coordinator, train))
     return actor

@@ -5,6 +5,7 @@ import sys
 
 from ray.tune.search import Searcher
 
+from pipelines.cluster.coordinator import Coordinator
 from pipelines.cluster.display import Observer
 from pipelines.cluster.retry import MAX_DEATHS, RetryPolicy
 from pipelines.cluster.trial_queue import TrialQueue
@@ -136,6 +137,26 @@ def test_a_lost_node_costs_nothing_before_the_first_report() -> None:
         alive.discard(f"{attempt}")
         queue.on_trial_complete(f"t{attempt}", error=True)
     assert recorder.ends == []
+
+
+def test_a_trial_that_a_search_stops_has_ended() -> None:
+    recorder = Recorder()
+    queue = TrialQueue(2, RetryPolicy(lambda: {"a"}), lambda: 9, recorder, lambda index: {"tap": index})
+    assert [queue.suggest(f"t{index}") for index in range(2)] == [
+        {"index": index, "values": {"tap": index}} for index in range(2)
+    ]
+    queue.stop_early(0)
+    queue.on_trial_complete("t0", {"stopped": True})
+    queue.on_trial_complete("t1", {"stopped": True})  # after Ctrl-C
+    assert recorder.ends == [(0, None)] and queue.num_ended == 1
+
+
+def test_coordinator_stops_one_trial_or_all() -> None:
+    coordinator = Coordinator()
+    coordinator.stop(1)
+    assert [coordinator.stopping(index) for index in range(2)] == [False, True]
+    coordinator.stop()
+    assert coordinator.stopping(0)
 
 
 def test_coordinator_needs_no_torch() -> None:

@@ -148,7 +148,13 @@ def test_fingerprint_ignores_name_and_evaluation_only() -> None:
         resolve_profile("smoke", content).variants[0]
         for content in (
             CONTENT,
-            {**CONTENT, "variants": {"other": CONTENT["variants"]["linear"]}, "tables": {}, "pictures": None},
+            {
+                **CONTENT,
+                "variants": {"other": CONTENT["variants"]["linear"]},
+                "tables": {},
+                "pictures": None,
+                "search": None,
+            },
             changed("evaluation.stride", [32, 32]),
             changed("recipe.steps", 9),
         )

@@ -112,6 +112,7 @@ def test_costs_need_two_points_and_share_a_panel_if_each_architecture_has_one(
     write(tmp_path, "ade20k/arch-B/0", 0.5, run={"variant": architectures[1].to_dict()})
     (picture,) = stride_plots.draw_costs(profile, gather(profile, tmp_path), costs, tmp_path)
     content = (tmp_path / "miou-gflops.svg").read_text()
+    assert "mathdefault" not in content, "the logarithmic axis has plain numbers"
     assert ">A/16</text>" in content and ">B/16</text>" in content
     assert "A line joins" not in picture.caption
     assert stride_plots.draw_costs(profile, gather(profile, tmp_path), {}, tmp_path) == []

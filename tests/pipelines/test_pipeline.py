@@ -38,7 +38,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(source, copy / name, ignore=ignore) if source.is_dir() else shutil.copy(source, copy)
     (copy / "params.yaml").write_text("profiles: [smoke]\n")
     (copy / ".gitignore").write_text(
-        "/data/\n/runs/\n/results/\n/complexity/\n/reports/\n/mlflow.db*\n/mlartifacts/\n"
+        "/data/\n/runs/\n/results/\n/search/\n/complexity/\n/reports/\n/mlflow.db*\n/mlartifacts/\n"
     )
     subprocess.run(["git", "init", "-q"], cwd=copy, check=True)
     subprocess.run([tool("dvc"), "init", "-q"], cwd=copy, check=True)
@@ -84,6 +84,7 @@ def test_repro_runs_everything_once(project: Path) -> None:
     records = run_records(project)
     assert len(records) == 2 * 2 * 2
     check_results(project)
+    check_search(project)
     check_report(project)
     check_complete(project)
 
@@ -125,6 +126,14 @@ def check_results(project: Path) -> None:
         assert not regproxy or 0 < result["region_entropy"] < 2.08  # the logarithm of its eight classes
 
 
+def check_search(project: Path) -> None:
+    result = json.loads((project / "search/smoke/result.json").read_text())
+    (trials,) = [found["trials"] for found in result["datasets"].values()]
+    assert [trial["number"] for trial in trials] == [0, 1]
+    assert all(0 <= trial["val_miou"] <= 1 and trial["steps"] for trial in trials)
+    assert not list(project.glob("search/smoke/*/*/checkpoints"))
+
+
 def check_report(project: Path) -> None:
     report = project / "reports/smoke"
     text = (report / "tables.md").read_text()
@@ -136,6 +145,7 @@ def check_report(project: Path) -> None:
         (variant, data) for variant in ("linear", "region-4x4") for data in ("ade20k", "cityscapes")
     }
     assert all(row["median"] for row in rows)
+    assert "## Search" in text and (report / "figures/search.svg").exists()
     assert len(list((report / "figures").glob("*.png"))) >= 2
 
 

@@ -9,19 +9,23 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+import regproxy
 from regproxy.cli import complexity, import_official, plan, predict, regions
 from regproxy.errors import UserError, file_system_errors
+
+_EXTRAS = {"onnx": "export", "onnxruntime": "export", "onnxscript": "export"}  # package -> extra of regproxy
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status.
 
-    A UserError becomes one line on standard error and status 1. Any other exception is a bug and shows its
-    traceback.
+    A UserError, or a package that only an extra of regproxy installs, becomes one line on standard error and
+    status 1. Any other exception is a bug and shows its traceback.
     """
     parser = argparse.ArgumentParser(
         prog="regproxy", description="RegProxy: predictions, regions, costs, weights."
     )
+    parser.add_argument("--version", action="version", version=f"regproxy {regproxy.__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
     for command in (predict, regions, complexity, plan, import_official):
         command.add(commands)
@@ -29,6 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with file_system_errors():
             return options.run_command(options)
+    except ModuleNotFoundError as error:
+        if error.name not in _EXTRAS:
+            raise
+        extra = _EXTRAS[error.name]
+        print(f"error: this command needs {error.name}: pip install 'regproxy[{extra}]'", file=sys.stderr)
+        return 1
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

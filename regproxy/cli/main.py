@@ -1,8 +1,8 @@
-"""The command line: `regproxy predict`, `regions`, `complexity`, `plan` and `import-official`.
+"""The command line: `regproxy predict`, `regions`, `complexity`, `plan`, `fetch` and `import-official`.
 
 Experiments run in the pipeline (`dvc repro`). These commands label images with a trained model, draw the
-regions that it learned, count the operations of networks, estimate the cost of a profile on a cluster, and
-convert released weights. Each has a file with its options.
+regions that it learned, count the operations of networks, estimate the cost of a profile on a cluster,
+download the runs of a cluster, and convert released weights. Each has a file with its options.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 import regproxy
-from regproxy.cli import complexity, import_official, plan, predict, regions
+from regproxy.cli import complexity, fetch, import_official, plan, predict, regions
 from regproxy.errors import UserError, file_system_errors
 
 _EXTRAS = {"onnx": "export", "onnxruntime": "export", "onnxscript": "export"}  # package -> extra of regproxy
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"regproxy {regproxy.__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
-    for command in (predict, regions, complexity, plan, import_official):
+    for command in (predict, regions, complexity, plan, fetch, import_official):
         command.add(commands)
     options = parser.parse_args(arguments)
     try:

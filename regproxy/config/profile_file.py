@@ -84,15 +84,13 @@ def load_profile(profile: str) -> Profile:
     if not path.exists():
         folder = _profiles_folder()
         known = sorted(file.stem for file in folder.glob("*.yaml"))
-        where = f"of the files in {folder.absolute()}"
+        where = f"(names are looked for in {folder.absolute()}; the path of a .yaml file is allowed too)"
         if _is_path(profile):
-            raise ConfigError(
-                f"profile {path} is missing: give the path of a .yaml file, or one of {', '.join(known)} ({where})"
-            )
+            raise ConfigError(f"profile: {path} is missing, known are {', '.join(known)} {where}")
         try:
             choose(profile, known, "profile")
         except ConfigError as error:
-            raise ConfigError(f"{error}. Give the name {where}, or the path of a .yaml file") from None
+            raise ConfigError(f"{error} {where}") from None
     return resolve_profile(path.stem, read_yaml(path))
 
 
@@ -101,7 +99,7 @@ def _is_path(profile: str) -> bool:
 
 
 def _profiles_folder() -> Path:
-    """Return the folder of the profiles: that of the working directory, else that of the installed package."""
+    """Return the folder of the profiles: the working directory's, else the installed package's."""
     source = Path("pipelines/profiles")
     package = Path(__file__).parents[1]
     folders = (source, package / "profiles", package.parent / source)  # the last: an editable installation

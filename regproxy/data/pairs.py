@@ -8,6 +8,7 @@ from typing import Literal
 from regproxy.config.dataset import DataConfig
 from regproxy.config.formats import FORMATS, SPLITS
 from regproxy.config.parse import choose
+from regproxy.storage.remote import is_url
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,11 @@ def find_pairs(data: DataConfig, split: Literal["train", "val"]) -> tuple[list[P
     split_index = SPLITS.index(choose(split, SPLITS, f"data set {data.name}: split"))
     folder = (data.train_split, data.val_split)[split_index]
     root = Path(data.root)
+    if is_url(data.root):
+        return [], [
+            f"data set {data.name}: root {data.root} is a URL, but raw data is read from a local folder. "
+            f"Download it and give its folder; for a cluster, run `make upload-data` where the folder is."
+        ]
     if not root.is_dir():
         folders = f"{data.format} folders {spec.image_folder}/ and {spec.label_folder}/"
         return [], [f"data set {data.name}: root {root} is missing. Put the {folders} there."]

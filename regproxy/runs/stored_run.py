@@ -51,12 +51,22 @@ def fetch_run(url: str, directory: Path | None = None) -> Path:
     fingerprint = (run.read_json(RECORD) or {}).get("fingerprint")
     if not fingerprint or run.size(INDEX) is None:
         raise StorageError(
-            f"{run.url} holds no finished run (no {RECORD} or no {INDEX}). Give the folder of a finished run, "
+            f"{run.url} holds no finished run (no {RECORD} or no {INDEX}). Give a finished run's folder, "
             f"such as s3://bucket/folder/runs/demo/ade20k/4x4/0."
         )
     directory = directory or cache_dir() / "finished" / fingerprint
     download_folder(run, directory)
     return directory
+
+
+def finished_runs(folder: Storage, depth: int = 4) -> list[Storage]:
+    """Return the finished runs in a folder of a storage, at most `depth` folders below it, sorted by URL."""
+    names = folder.names()
+    if INDEX in names and RECORD in names:
+        return [folder]
+    if depth == 0 or CHECKPOINTS in names:
+        return []
+    return [run for name in names for run in finished_runs(folder / name, depth - 1)]
 
 
 def local_run(trial: Trial) -> Trial:

@@ -20,7 +20,6 @@ import requests
 
 from pipelines.cluster import job
 from regproxy.errors import ConfigError
-from regproxy.runs.record import git_commit
 
 ROOT = Path(__file__).parents[2]
 COMMIT = "c" * 40
@@ -69,24 +68,6 @@ def test_the_job_gets_credentials_places_and_the_commit_only(monkeypatch: pytest
     assert passed == {**wanted, "REGPROXY_GIT_COMMIT": "abc-dirty"}
     monkeypatch.setattr(job, "git_commit", lambda: None)
     assert job.job_variables(wanted) == wanted
-
-
-def test_outside_of_git_the_commit_is_that_of_the_job(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def git(*arguments: str) -> None:
-        identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
-        subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True, capture_output=True)
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("REGPROXY_GIT_COMMIT", raising=False)
-    assert git_commit() is None
-    monkeypatch.setenv("REGPROXY_GIT_COMMIT", "f" * 40)
-    assert git_commit() == "f" * 40
-    git("init")
-    git("commit", "--allow-empty", "--message", "first")
-    clean = git_commit()
-    assert clean != "f" * 40 and len(clean) == 40
 
 
 class Cluster:

@@ -8,6 +8,7 @@ import pytest
 from smoke_profile import SMOKE_VARIANTS
 
 from pipelines import prepare
+from regproxy.config.profile_file import load_profile
 from regproxy.data.shards import MANIFEST, Shards
 from regproxy.errors import DamagedError
 from regproxy.runs.shared_storage import SharedStorage
@@ -85,9 +86,8 @@ def test_a_cluster_without_raw_data_downloads_what_was_prepared_elsewhere(
     error = capsys.readouterr().err
     assert "root /no/raw/data is missing, and file://" in error and "Run `make upload-data`" in error
     assert not Path("data/prepared/own/city").exists()
-    url, _ = upload_prepared(
-        shared.storage, "own", dataclasses.replace(DATA, name="city"), smoke_data["ade20k"]
-    )
+    (data,) = load_profile("own").datasets
+    url, _ = upload_prepared(shared.storage, "own", data, smoke_data["ade20k"])
     assert prepare.main(["own"]) == 0
     assert f"prepared data downloaded from {url} -> data/prepared/own/city" in capsys.readouterr().out
     Shards("data/prepared/own/city", "train").verify()

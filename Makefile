@@ -7,7 +7,7 @@ DEV_STAMP := $(VENV)/.installed-dev
 PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --no-compile --constraint requirements.lock
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: help setup setup-dev repro test soak bench job cluster-repro lint format mlflow lock clean
+.PHONY: help setup setup-dev repro test soak bench upload-data job cluster-repro lint format mlflow lock clean
 
 help:
 	@echo "make repro   run the pipeline on the profiles in params.yaml (default: the demo, minutes on 2 cores)"
@@ -17,6 +17,7 @@ help:
 	@echo "make lint    check the style;  make format  apply it"
 	@echo "make mlflow  open MLflow on http://localhost:5000"
 	@echo "make job     run the pipeline on the cluster at RAY_ADDRESS, files on REGPROXY_STORAGE"
+	@echo "make upload-data   prepare the data sets here and upload them to REGPROXY_STORAGE, for make job"
 	@echo "make setup   create .venv with the locked dependencies (setup-dev: with those of the tests too)"
 
 setup: $(STAMP)
@@ -25,12 +26,12 @@ setup-dev: $(DEV_STAMP)
 
 # torch is installed first, because packages that depend on it may download another build. compileall uses all
 # cores, pip only one.
-$(STAMP): pyproject.toml requirements.lock
+$(STAMP): pyproject.toml setup.py requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: $(PYTHON) is older than Python 3.11. Run make PYTHON=python3.11." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) torch
-	$(PIP) --editable .
+	$(PIP) --editable '.[pipeline]'
 	@$(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@
 
@@ -51,6 +52,9 @@ soak: setup-dev
 
 bench: setup
 	$(RUN) python -m benchmarks --device $(DEVICE)
+
+upload-data: setup
+	$(RUN) python -m pipelines.cluster.upload_data
 
 job: setup
 	$(RUN) python -m pipelines.cluster.job

@@ -29,6 +29,7 @@ export RAY_AUTH_MODE=token
 export RAY_AUTH_TOKEN="${RAY_AUTH_TOKEN:-$(openssl rand -hex 32)}" # srun passes it to the nodes
 export PATH="$PWD/.venv/bin:$PATH"
 export RAY_USAGE_STATS_ENABLED=0
+export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK" # since Slurm 22.05, srun does not inherit --cpus-per-task
 
 stop() { # end the pipeline, then Ray on every node, and wait for each
   trap '' USR1 TERM

@@ -3,7 +3,6 @@
 python -m pipelines.ablate <profile> [--accept-source]
 """
 
-import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from regproxy.model.build import build
 from regproxy.model.pretrained import ensure_weights
 from regproxy.plan.simulation import longest_first
 from regproxy.runs.accept_source import accept_source as accept_runs
+from regproxy.runs.record import git_commit
 from regproxy.runs.shared_storage import SharedStorage
 from regproxy.runs.trial import Trial, Workspace
 from regproxy.storage.lock import profile_lock
@@ -188,15 +188,6 @@ def train_missing(
         if trial.finished_record() is None:
             display.errors.setdefault(trial.name, "it ended without a record")
     return display.errors
-
-
-def git_commit() -> str | None:
-    """Return the commit of the working tree, with -dirty if it has changes; None outside of git."""
-    command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,6 +6,7 @@ python -m pipelines.check
 import sys
 from pathlib import Path
 
+from pipelines.stage import check_name
 from regproxy.config.parse import choose
 from regproxy.config.profile_file import load_profile
 from regproxy.config.yaml_file import read_yaml
@@ -32,7 +33,7 @@ def check_params(path: Path = Path("params.yaml")) -> list[str]:
     if not isinstance(names, list) or not names:
         raise ConfigError(f"{path}: profiles is invalid: expected a list of names; got {names!r}. {_REMEDY}")
     for name in names:
-        load_profile(str(name))
+        load_profile(check_name(str(name)))
         if names.count(name) > 1:
             raise ConfigError(f"{path} lists profile {name} {names.count(name)} times: list it once")
     return names

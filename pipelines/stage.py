@@ -7,9 +7,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 
-from regproxy.errors import UserError, file_system_errors
+from regproxy.errors import ConfigError, UserError, file_system_errors
 
 _PARENT_POLL_INTERVAL_S = 1.0
 
@@ -45,7 +46,7 @@ def profile_stage(
         threading.Thread(target=_terminate_with_parent, name="terminate-with-dvc", daemon=True).start()
     try:
         with file_system_errors():
-            return stage(options.pop("profile"), **options)
+            return stage(check_name(options.pop("profile")), **options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -53,6 +54,16 @@ def profile_stage(
         number = signal.Signals(getattr(interrupt, "number", signal.SIGINT))
         print(f"Stopped by {number.name}. Run the command again to continue.", file=sys.stderr)
         return 128 + number
+
+
+def check_name(profile: str) -> str:
+    """Return the profile's name; raise ConfigError for a path, because DVC and the folders use the name."""
+    if Path(profile).name != profile or profile.endswith((".yaml", ".yml")):
+        raise ConfigError(
+            f"profile: expected the name of a file in pipelines/profiles; got {profile!r}. "
+            f"Put the file there and write {Path(profile).stem}."
+        )
+    return profile
 
 
 def _terminate_with_parent() -> None:

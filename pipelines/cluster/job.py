@@ -19,6 +19,7 @@ import yaml
 
 from pipelines.cluster.environment import set_job_environment
 from regproxy.errors import ConfigError, UserError
+from regproxy.runs.record import git_commit
 from regproxy.runs.shared_storage import SharedStorage
 from regproxy.storage.folders import download_folder
 
@@ -47,7 +48,7 @@ def job() -> int:
 
     try:
         client = JobSubmissionClient(address)
-        environment = {"working_dir": str(tree), "env_vars": passed_variables(os.environ)}
+        environment = {"working_dir": str(tree), "env_vars": job_variables(os.environ)}
         name = client.submit_job(entrypoint="make cluster-repro", runtime_env=environment)
     except (ConnectionError, RuntimeError, ValueError) as error:
         line = str(error).strip().splitlines()[0]
@@ -70,12 +71,15 @@ def job() -> int:
         for folder in (f"results/{profile}", f"reports/{profile}"):
             files = download_folder(shared.storage / folder, tree / folder)
             print(f"{len(files)} files downloaded to {folder}/")
+        print(f"the weights are at {shared.storage.url}/runs/{profile}; get them: regproxy fetch {profile}")
     return status
 
 
-def passed_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment variables that are passed to the job."""
-    return {name: value for name, value in environment.items() if _PASSED_VARIABLES.match(name)}
+def job_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the job's environment variables: this shell's credentials and places, this checkout's commit."""
+    passed = {name: value for name, value in environment.items() if _PASSED_VARIABLES.match(name)}
+    commit = git_commit()
+    return passed | ({"REGPROXY_GIT_COMMIT": commit} if commit else {})
 
 
 def check_size(tree: Path, limit: int = LIMIT_BYTES) -> int:

@@ -22,7 +22,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--profile",
         action="append",
-        help="a file in pipelines/profiles, without .yaml; repeatable (default: paper and paper-main)",
+        help="name of a profile, or path of a .yaml file; repeatable (default: paper and paper-main)",
     )
     command.set_defaults(run_command=_run)
 

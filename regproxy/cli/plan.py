@@ -14,7 +14,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         description="The longest training starts first, as in the pipeline. Speeds come from --speeds, else "
         "from finished runs in <runs>/<profile>, else from an estimate by each network's multiply-adds.",
     )
-    command.add_argument("--profile", required=True, help="a file in pipelines/profiles, without .yaml")
+    command.add_argument("--profile", required=True, help="name of a profile, or path of a .yaml file")
     command.add_argument("--gpus", type=int, required=True, help="GPUs of the cluster")
     command.add_argument("--runs", type=Path, default=Path("runs"), help="folder (default: %(default)s)")
     command.add_argument("--workers", type=int, help="workers of one training (default: the profile's)")

@@ -55,26 +55,47 @@ class _File(_Overrides, Settings):
             raise ConfigError(f"{' and '.join(empty)} must not be empty")
 
 
-def profile_path(name: str) -> Path:
-    """Return the path of the profile called `name`, relative to the repository's root."""
-    return Path("pipelines/profiles") / f"{name}.yaml"
+def profile_path(profile: str) -> Path:
+    """Return the path of a profile's file, which need not exist.
+
+    Args:
+        profile: path of a .yaml file, or a name. A name is looked for in `pipelines/profiles` below the
+            working directory; without this folder, among the profiles that are installed with the package.
+    """
+    return Path(profile) if _is_path(profile) else _profiles_folder() / f"{profile}.yaml"
 
 
-def load_profile(name: str) -> Profile:
-    """Read and resolve `pipelines/profiles/<name>.yaml` below the working directory.
+def load_profile(profile: str) -> Profile:
+    """Read and resolve the profile with this name, or at this path of a .yaml file; see `profile_path`.
 
     Raises:
         ConfigError: the file is missing or not YAML, or has an unknown key, a wrong type or values that do
             not fit together.
     """
-    path = profile_path(name)
+    path = profile_path(profile)
     if not path.exists():
-        folder = path.parent.absolute()
+        folder = _profiles_folder()
         known = sorted(file.stem for file in folder.glob("*.yaml"))
-        if not known:
-            raise ConfigError(f"{folder} has no profiles: run the command in the repository's root folder")
-        choose(name, known, "profile")
-    return resolve_profile(name, read_yaml(path))
+        where = f"(names are looked for in {folder.absolute()}; the path of a .yaml file is allowed too)"
+        if _is_path(profile):
+            raise ConfigError(f"profile: {path} is missing, known are {', '.join(known)} {where}")
+        try:
+            choose(profile, known, "profile")
+        except ConfigError as error:
+            raise ConfigError(f"{error} {where}") from None
+    return resolve_profile(path.stem, read_yaml(path))
+
+
+def _is_path(profile: str) -> bool:
+    return profile.endswith((".yaml", ".yml"))
+
+
+def _profiles_folder() -> Path:
+    """Return the folder of the profiles: the working directory's, else the installed package's."""
+    source = Path("pipelines/profiles")
+    package = Path(__file__).parents[1]
+    folders = (source, package / "profiles", package.parent / source)  # the last: an editable installation
+    return next((folder for folder in folders if folder.is_dir()), source)
 
 
 def resolve_profile(name: str, content: object) -> Profile:

@@ -11,6 +11,7 @@ from regproxy.errors import DataError
 from regproxy.raw.folders import text_of
 from regproxy.raw.pool import Pool, read_pool
 from regproxy.raw.splits import hashed_split, listed_id, read_list
+from regproxy.storage.remote import is_url
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,14 @@ def find_pairs(data: DataConfig) -> FoundPairs:
 
     Hidden and temporary files are left out. Links to folders are followed, but no folder is read twice.
     """
-    root, found = root_folder(data.root), FoundPairs({split: [] for split in data.split_names})
+    found = FoundPairs({split: [] for split in data.split_names})
+    if is_url(data.root):
+        found.problems.append(
+            f"data set {data.name}: root {data.root} is a URL, but raw data is read from a local folder. "
+            "Download it and give its folder; for a cluster, run `make upload-data` where the folder is."
+        )
+        return found
+    root = root_folder(data.root)
     images, labels = _folders(data, "{split}")
     if not root.is_dir():
         folders = f"{data.format} folders {images}/ and {labels}/".replace("/{split}", "")

@@ -1,7 +1,9 @@
 """Run records and result records: JSON objects with the fingerprint of what they belong to."""
 
 import json
+import os
 import platform
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,19 @@ def software_versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that can move a number, by name."""
     packages = {name: version(distribution) for name, distribution in _PACKAGES.items()}
     return {"python": platform.python_version(), **packages}
+
+
+def git_commit() -> str | None:
+    """Return the commit of the working tree, with -dirty if it has changes.
+
+    Outside of git, as on a cluster, it is the value of REGPROXY_GIT_COMMIT, which `make job` sets; None if
+    that is not set either.
+    """
+    command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return os.environ.get("REGPROXY_GIT_COMMIT") or None
 
 
 def original_fingerprint(record: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """The storage that the nodes of a cluster share: a folder behind REGPROXY_STORAGE, a URL of fsspec.
 
-<storage>/data/<profile>/<data set>/<digest>/    shards and manifest
+<storage>/data/<profile>/<data set>/             prepared data, see stored_data.py
 <storage>/pretrained/<name>/                     weights
 <storage>/runs/<profile>/<data set>/<variant>/<seed>/
 <storage>/results/<profile>/, <storage>/reports/<profile>/
@@ -12,10 +12,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from regproxy.config.dataset import DataConfig
 from regproxy.data.prepared import manifest_sha256
-from regproxy.data.shards import MANIFEST, read_manifest
 from regproxy.errors import ConfigError, StorageError
 from regproxy.model.pretrained import weights_file
+from regproxy.runs.stored_data import data_folder, upload_prepared
 from regproxy.runs.stored_run import download_run
 from regproxy.runs.trial import Trial
 from regproxy.storage.folders import download_folder, upload_folder
@@ -51,7 +52,7 @@ class SharedStorage:
         """Return the trial with its data, weights and run folder on the storage."""
         name, data = f"{trial.profile}/{trial.variant.data.name}", manifest_sha256(trial.workspace.data_dir)
         return trial.moved(
-            data_dir=f"{self.storage.url}/data/{name}/{data[:16]}",
+            data_dir=data_folder(self.storage, trial.profile, trial.variant.data.name, data).url,
             run_dir=f"{self.storage.url}/runs/{name}/{trial.variant.name}/{trial.seed}",
             pretrained_dir=f"{self.storage.url}/pretrained",
         )
@@ -59,11 +60,8 @@ class SharedStorage:
     def upload_inputs(self, trials: list[Trial]) -> list[Trial]:
         """Upload the data and weights that trials need; return the trials with their paths on the storage."""
         located = [self.locate(trial) for trial in trials]
-        pairs = zip(trials, located, strict=True)
-        urls = {here.workspace.data_dir: there.workspace.data_dir for here, there in pairs}
-        for local, url in urls.items():
-            if num_files := upload_data(Path(local), Storage(url)):
-                print(f"{num_files} files of {local} uploaded to {url}")
+        for trial in {trial.workspace.data_dir: trial for trial in trials}.values():
+            self.upload_data(trial.profile, trial.variant.data, Path(trial.workspace.data_dir))
         files = {  # a user's own file is not uploaded: the profile names its path on every node
             weights_file(trial.variant.model, Path(trial.workspace.pretrained_dir))
             for trial in trials
@@ -72,6 +70,13 @@ class SharedStorage:
         for file in files - {None}:
             upload_folder(file.parent, self.storage / f"pretrained/{file.stem}", [file.name])
         return located
+
+    def upload_data(self, profile: str, data: DataConfig, directory: Path) -> str:
+        """Upload a prepared data set unless it is there, print how many files that took; return its URL."""
+        url, num_files = upload_prepared(self.storage, profile, data, directory)
+        if num_files:
+            print(f"{num_files} files of {directory} uploaded to {url}")
+        return url
 
     def download_finished(self, trials: list[Trial]) -> None:
         """Download the finished runs that are missing here."""
@@ -117,18 +122,3 @@ class SharedStorage:
     def _upload(self, folder: str) -> None:
         upload_folder(Path(folder), self.storage / folder)
         print(f"uploaded to {self.storage.url}/{folder}", file=sys.stderr)
-
-
-def upload_data(directory: Path, target: Storage) -> int:
-    """Upload a prepared data set, its manifest last; return the number of uploaded files.
-
-    The target folder is named after the manifest's SHA-256 and files appear in it complete, so a file of the
-    right size has the right content.
-    """
-    if target.read(MANIFEST) == (directory / MANIFEST).read_bytes():
-        return 0
-    shards = [shard for split in read_manifest(directory)["splits"].values() for shard in split["shards"]]
-    changed = [shard["file"] for shard in shards if target.size(shard["file"]) != shard["bytes"]]
-    for name in [*changed, MANIFEST]:
-        target.put(directory / name, name)
-    return len(changed) + 1

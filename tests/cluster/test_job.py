@@ -22,7 +22,18 @@ from pipelines.cluster import job
 from regproxy.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
-SENT = ("pipelines", "regproxy", "dvc.yaml", ".dvcignore", ".dvc", "pyproject.toml", "Makefile", ".gitignore")
+COMMIT = "c" * 40
+SENT = (
+    "pipelines",
+    "regproxy",
+    "dvc.yaml",
+    ".dvcignore",
+    ".dvc",
+    "pyproject.toml",
+    "setup.py",
+    "Makefile",
+    ".gitignore",
+)
 
 
 def test_a_large_tree_is_refused_naming_its_files(tmp_path: Path) -> None:
@@ -50,9 +61,13 @@ def test_cluster_and_storage_must_be_named(
     assert "error: REGPROXY_STORAGE is not set" in capsys.readouterr().err
 
 
-def test_the_job_gets_credentials_and_places_only() -> None:
+def test_the_job_gets_credentials_places_and_the_commit_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job, "git_commit", lambda: "abc-dirty")
     wanted = {"AWS_ACCESS_KEY_ID": "a", "REGPROXY_STORAGE": "s3://b", "MLFLOW_TRACKING_URI": "http://c"}
-    assert job.passed_variables({**wanted, "PATH": "/bin", "RAY_ADDRESS": "http://head"}) == wanted
+    passed = job.job_variables({**wanted, "PATH": "/bin", "RAY_ADDRESS": "http://head"})
+    assert passed == {**wanted, "REGPROXY_GIT_COMMIT": "abc-dirty"}
+    monkeypatch.setattr(job, "git_commit", lambda: None)
+    assert job.job_variables(wanted) == wanted
 
 
 class Cluster:
@@ -174,6 +189,7 @@ def run_job(tree: Path, head: str, storage: str) -> str:
         "RAY_ADDRESS": head,
         "REGPROXY_STORAGE": storage,
         "REGPROXY_CACHE": f"{tree}-cache",
+        "REGPROXY_GIT_COMMIT": COMMIT,
         "PYTHONPATH": str(tree),
     }
     command = [sys.executable, "-m", "pipelines.cluster.job"]
@@ -194,5 +210,9 @@ def test_a_job_leaves_its_report_here_and_its_runs_on_the_storage(head: str, tmp
     assert "RegProxy 4x4" in (first / "reports/smoke/tables.md").read_text()
     assert len(list(first.glob("results/smoke/*/*/*.json"))) == 8
     assert not (first / "runs").exists()
+    fetch = [sys.executable, "-m", "regproxy.cli", "fetch", "smoke", "--storage", storage]
+    subprocess.run(fetch, cwd=first, check=True)
+    records = [json.loads(path.read_text()) for path in first.glob("runs/smoke/*/*/*/run.json")]
+    assert {record["git_commit"] for record in records} == {COMMIT} and len(records) == 8
     assert "8 trials in profile smoke: 8 finished, 0 to train" in run_job(second, head, storage)
     assert results(first) == results(second)

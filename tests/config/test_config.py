@@ -110,24 +110,33 @@ def test_mistakes_are_named(path: str, value: object, message: str) -> None:
         resolve_profile("smoke", changed(path, value))
 
 
-def test_unknown_profile_names_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r"profile: 'dmo' is not known.*did you mean 'demo'"):
+def test_an_unknown_profile_names_the_nearest_and_the_folder() -> None:
+    folder = Path("pipelines/profiles").absolute()
+    with pytest.raises(ConfigError, match=rf"profile: 'dmo' is not known.*did you mean 'demo'.*{folder}"):
         load_profile("dmo")
+    with pytest.raises(ConfigError, match=rf"no/such\.yaml is missing.*camvid, demo, paper.*{folder}"):
+        load_profile("no/such.yaml")
 
 
-def test_a_key_that_occurs_twice_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    path = profile_path("mine")
-    path.parent.mkdir(parents=True)
+def test_a_key_that_occurs_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
     path.write_text("seeds: [0]\nrecipe: {steps: 1}\nseeds: [1]\n")
     with pytest.raises(ConfigError, match=r"mine.yaml is not valid YAML: line 3: key 'seeds' occurs twice\."):
-        load_profile("mine")
+        load_profile(str(path))
 
 
-def test_a_folder_without_profiles_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_profiles_are_found_in_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paper, content = load_profile("paper"), profile_path("smoke").read_text()
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match=r"pipelines/profiles has no profiles: run .* root folder"):
-        load_profile("smoke")
+    assert load_profile("paper") == paper
+    (tmp_path / "mine.yaml").write_text(content)
+    mine = load_profile("mine.yaml")
+    assert mine.name == "mine" and mine.variants == load_profile("smoke").variants
+    Path("pipelines/profiles").mkdir(parents=True)  # a checkout's own profiles are used before installed ones
+    Path("pipelines/profiles/own.yaml").write_text(content)
+    assert load_profile("own").name == "own"
+    with pytest.raises(ConfigError, match=rf"allowed are own.*{tmp_path}/pipelines/profiles"):
+        load_profile("paper")
 
 
 def test_layers_override_in_order() -> None:

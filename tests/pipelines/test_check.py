@@ -21,6 +21,7 @@ from regproxy.runs.trial import Trial
         ("profiles: demo", "expected a list of names; got 'demo'"),
         ("profiles: []", "expected a list of names"),
         ("profiles: [smoke, smoke]", "lists profile smoke 2 times"),
+        ("profiles: [pipelines/profiles/mine.yaml]", "and write mine."),
         ("[demo", "is not valid YAML: line 1: "),
         ("", "expected the key profiles"),
     ],

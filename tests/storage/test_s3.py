@@ -23,7 +23,8 @@ from werkzeug.serving import make_server
 from regproxy.data.prepared import local_data
 from regproxy.data.shards import Shards
 from regproxy.errors import DamagedError, StorageError
-from regproxy.runs.shared_storage import SharedStorage, upload_data
+from regproxy.runs.shared_storage import SharedStorage
+from regproxy.runs.stored_data import upload_data
 from regproxy.runs.trial import Trial
 from regproxy.storage import remote as storage
 from regproxy.storage.remote import Storage

@@ -12,7 +12,8 @@ import pytest
 from regproxy.data.prepared import local_data
 from regproxy.data.shards import MANIFEST, Shards
 from regproxy.errors import ConfigError, DamagedError, StorageError
-from regproxy.runs.shared_storage import SharedStorage, upload_data
+from regproxy.runs.shared_storage import SharedStorage
+from regproxy.runs.stored_data import upload_data
 from regproxy.storage import remote as storage
 from regproxy.storage.folders import download_folder, upload_folder
 from regproxy.storage.remote import Storage

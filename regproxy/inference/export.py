@@ -62,24 +62,24 @@ def export(
         DataError: less than 99.99 % of the pixels have the class that the network gives them.
     """
     if out.suffix != SUFFIXES[format]:
-        raise ConfigError(f"{out} is invalid: a file of format {format} ends in {SUFFIXES[format]}. Rename it.")
+        raise ConfigError(f"{out} is invalid: expected a name that ends in {SUFFIXES[format]}. Rename it.")
     if format == "onnx":
         require_onnx()
     network = ExportedNetwork(model, upsample=upsample, normalised_input=normalised_input).eval()
-    program = _trace(network, model)
+    program, metadata = _trace(network, model), _metadata(network, model)
     with atomic_files(out) as draft:
         if format == "onnx":
-            write_onnx(program, draft, names=_shapes(network, model), metadata=_metadata(network, model))
+            write_onnx(program, draft, axes=network.axes, metadata=metadata)
             run = onnx_runner(draft)
         else:
-            torch.export.save(program, draft, extra_files={"metadata.json": json.dumps(_metadata(network, model))})
+            torch.export.save(program, draft, extra_files={"metadata.json": json.dumps(metadata)})
             run = torch.export.load(draft).module()
         agreements = [compare(network, run, shape) for shape in _tested_shapes(model)]
         worst = min(agreements, key=lambda one: one.equal)
         if worst.equal < MIN_AGREEMENT:
             raise DataError(
-                f"{out} was not written: only {worst.equal:.4%} of the pixels of images {list(worst.shape)} have "
-                f"the class that the network gives them; expected {MIN_AGREEMENT:.2%}. Choose another format."
+                f"{out} was not written: {worst.equal:.4%} of the pixels of {list(worst.shape)} have the "
+                f"class that the network gives; expected {MIN_AGREEMENT:.2%}. Choose another format."
             )
     return agreements
 
@@ -110,6 +110,9 @@ def _trace(network: ExportedNetwork, model: TrainedModel) -> torch.export.Export
             (network.random_images(2, window),),
             dynamic_shapes={"images": {0: varies, **sizes}},
         )
+    # The guards describe the memory layout of the traced images. They would refuse a batch of one image and a
+    # grid with one row or column, which the operators compute rightly. Sizes that cannot vary stay checked.
+    program._guards_code = []
     return program
 
 
@@ -119,21 +122,6 @@ def _tested_shapes(model: TrainedModel) -> list[tuple[int, int, int]]:
     if model.network.backbone.has_fixed_size:
         return [(1, height, width), (3, height, width)]
     return [(1, height, width), (3, max(height // 2 - 1, 1), max(3 * width // 4 - 1, 1))]
-
-
-def _shapes(network: ExportedNetwork, model: TrainedModel) -> dict[str, tuple[str | int, ...]]:
-    """Return the names and shapes of the input and the outputs."""
-    window = model.variant.evaluation.window
-    fixed = model.network.backbone.has_fixed_size
-    height, width = window if fixed else ("height", "width")
-    with torch.no_grad():
-        rows, columns = network(network.random_images(1, window))[0].shape[2:] if fixed else ("rows", "columns")
-    shapes = {
-        network.input_name: ("batch", 3, height, width),
-        "logits": ("batch", len(model.classes), rows, columns),
-        "labels": ("batch", height, width),
-    }
-    return {name: shapes[name] for name in (network.input_name, *network.output_names)}
 
 
 def _metadata(network: ExportedNetwork, model: TrainedModel) -> dict[str, str]:

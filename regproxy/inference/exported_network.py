@@ -13,8 +13,8 @@ from regproxy.inference.trained_model import TrainedModel
 class ExportedNetwork(nn.Module):
     """A trained network with its normalisation and, with `upsample`, the class of every pixel.
 
-    `input_name` is "pixels" (uint8) or, with `normalised_input`, "images" (float32). `output_names` are
-    "logits" and, with `upsample`, "labels".
+    `axes` names the input, "pixels" (uint8) or with `normalised_input` "images" (float32), the outputs
+    "logits" and with `upsample` "labels", and the dimensions of each.
     """
 
     def __init__(self, model: TrainedModel, *, upsample: bool, normalised_input: bool) -> None:
@@ -22,8 +22,12 @@ class ExportedNetwork(nn.Module):
         self.network = model.network
         self.upsample = upsample
         self.normalised_input = normalised_input
-        self.input_name = "images" if normalised_input else "pixels"
-        self.output_names = ("logits", "labels") if upsample else ("logits",)
+        self.axes = {
+            "images" if normalised_input else "pixels": ("batch", "channels", "height", "width"),
+            "logits": ("batch", "classes", "rows", "columns"),
+        }
+        if upsample:
+            self.axes["labels"] = ("batch", "height", "width")
         recipe = model.variant.recipe
         for name, statistic in (("mean", recipe.image_mean), ("std", recipe.image_std)):
             self.register_buffer(name, torch.tensor(statistic)[:, None, None])

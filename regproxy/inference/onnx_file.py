@@ -23,32 +23,34 @@ def require_onnx() -> None:
         )
 
 
+@torch.no_grad()
 def write_onnx(
     program: torch.export.ExportedProgram,
     path: Path,
     *,
-    names: Mapping[str, tuple[str | int, ...]],
+    axes: Mapping[str, tuple[str, ...]],
     metadata: Mapping[str, str],
 ) -> None:
     """Write a traced network as an ONNX file; weights of more than 1.9 GB lie in `<name>.data` beside it.
 
     Args:
-        names: name and shape of the input and of each output, in order; a str is a size that may vary.
+        axes: the input and the outputs, in order, with a name for each of their dimensions.
         metadata: written as the file's metadata_props.
     """
-    inputs, outputs = len(program.graph_signature.user_inputs), len(program.graph_signature.user_outputs)
-    labels = list(names)
+    names = list(axes)
     written = torch.onnx.export(
         program,
-        input_names=labels[:inputs],
-        output_names=labels[inputs : inputs + outputs],
+        input_names=names[:1],
+        output_names=names[1:],
         opset_version=OPSET,
         dynamo=True,
         verbose=False,
     )
     model = written.model
     for value in (*model.graph.inputs, *model.graph.outputs):
-        value.shape = type(value.shape)(names[value.name])
+        for dimension, name in enumerate(axes[value.name]):
+            if not isinstance(value.shape[dimension], int):
+                value.shape[dimension] = name
     model.metadata_props.update(metadata)
     size = sum(value.const_value.nbytes for value in model.graph.initializers.values())
     written.save(path, external_data=size > _MAX_BYTES)

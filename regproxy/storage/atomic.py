@@ -62,10 +62,10 @@ def atomic_folder(folder: Path, *, marker: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_files(path: Path) -> Iterator[Path]:
-    """Yield a path of the same name in a temporary folder beside it, for a file with files that belong to it.
+    """Yield a path of the same name in a temporary folder beside it, for a file that needs other files.
 
-    On success all files of that folder replace those of their names beside `path`, `path` itself last, so that
-    it never appears before the others. On an error they are removed. Missing parent folders are created.
+    On success all files of that folder move beside `path`. `path` itself moves last, so it never appears
+    without the others. On an error the folder is removed. Missing parent folders are created.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")

@@ -83,7 +83,7 @@ def paint(affinity: Tensor, token_logits: Tensor) -> Tensor:
     Raises:
         ValueError: the shapes do not fit together.
     """
-    expected = (len(token_logits), NEIGHBOURS, *token_logits.shape[2:])  # B n H W
+    expected = (token_logits.shape[0], NEIGHBOURS, *token_logits.shape[2:])  # B n H W
     given = affinity.shape[:2] + affinity.shape[4:]
     if affinity.ndim != 6 or token_logits.ndim != 4 or given != expected:
         raise ValueError(

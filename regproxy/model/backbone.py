@@ -53,9 +53,10 @@ class VisionTransformer(nn.Module):
         Raises:
             ConfigError: the backbone has a relative position bias (BEiT) and the images have another size.
         """
-        bottom, right = (-side % self.patch for side in images.shape[2:])
+        height, width = images.shape[2:]
+        grid = tuple((side + self.patch - 1) // self.patch for side in (height, width))
+        bottom, right = grid[0] * self.patch - height, grid[1] * self.patch - width
         images = functional.pad(images, (0, right, 0, bottom))
-        grid = (images.shape[2] // self.patch, images.shape[3] // self.patch)
         tokens = self._embed(images, grid)
         early = tokens if self.tap == -1 else None
         late = []

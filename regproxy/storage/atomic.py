@@ -58,3 +58,21 @@ def atomic_folder(folder: Path, *, marker: str) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
         if folder.exists():
             shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def atomic_files(path: Path) -> Iterator[Path]:
+    """Yield a path of the same name in a temporary folder beside it, for a file that needs other files.
+
+    On success all files of that folder move beside `path`. `path` itself moves last, so it never appears
+    without the others. On an error the folder is removed. Missing parent folders are created.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    folder.mkdir()
+    try:
+        yield folder / path.name
+        for file in sorted(folder.iterdir(), key=lambda file: file.name == path.name):
+            os.replace(file, path.with_name(file.name))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from regproxy.errors import DataError
-from regproxy.storage.atomic import atomic_file, atomic_folder
+from regproxy.storage.atomic import atomic_file, atomic_files, atomic_folder
 
 MARKER = "marker.json"
 
@@ -50,3 +50,18 @@ def test_foreign_files_are_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds other files"), atomic_folder(tmp_path, marker=MARKER):
         pass
     assert (tmp_path / "photo.jpg").exists()
+
+
+def test_a_file_and_those_it_needs_appear_together(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "net.onnx"
+    with pytest.raises(RuntimeError), atomic_files(out) as temporary:
+        temporary.with_name("net.onnx.data").touch()
+        raise RuntimeError
+    assert not list(out.parent.iterdir())
+    with atomic_files(out) as temporary:
+        assert temporary.name == out.name
+        for name in ("net.onnx", "net.onnx.data"):
+            temporary.with_name(name).write_text(name)
+        assert not out.exists()
+    assert sorted(path.name for path in out.parent.iterdir()) == ["net.onnx", "net.onnx.data"]
+    assert out.read_text() == "net.onnx"

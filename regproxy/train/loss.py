@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from regproxy.errors import DataError
-from regproxy.model.interpolation import bilinear_matrix, source_lines
+from regproxy.model.interpolation import bilinear_matrix, source_lines, whole_patches
 
 # The most upsampled logits in a tile, and its longest side in pixels. A CPU needs tiles that fit its cache,
 # and small interpolation matrices, which grow with the side. An accelerator needs few and large steps.
@@ -33,11 +33,13 @@ def upsampled_cross_entropy(
     mean_over: Literal["all", "valid"] = "all",
     *,
     denominator: Tensor | None = None,
+    patch: int = 1,
 ) -> Tensor:
-    """Return the cross entropy of logits that are interpolated to the labels' size, a scalar.
+    """Return the cross entropy of logits that are interpolated to the labels' pixels, a scalar.
 
     Equals `cross_entropy(interpolate(logits, size, mode="bilinear", align_corners=False), labels)`, computed
-    in float32 or the logits' type, whichever is more precise.
+    in float32 or the logits' type, whichever is more precise. `size` is that of the labels, rounded up to
+    whole patches, and the interpolated logits beyond the labels are cut off.
 
     Args:
         logits: (B, K, h, w), any floating type.
@@ -45,6 +47,7 @@ def upsampled_cross_entropy(
         ignore_label: the label of pixels that add nothing to the sum.
         mean_over: divide the sum by all B H W pixels (as the authors do) or by the valid ones (at least 1).
         denominator: divide by this instead, for a mean over more than this batch.
+        patch: side in pixels to whose multiples the network pads its input.
 
     Raises:
         ValueError: the shapes do not fit, or `mean_over` is unknown.
@@ -65,7 +68,7 @@ def upsampled_cross_entropy(
                     f"label {label.item()} is invalid: expected 0 to {logits.shape[1] - 1} or "
                     f"{ignore_label}. Prepare the data set again with the right classes."
                 )
-    total = _UpsampledCrossEntropySum.apply(logits, labels, ignore_label)
+    total = _UpsampledCrossEntropySum.apply(logits, labels, ignore_label, patch)
     if denominator is None:
         count = valid.sum().clamp(min=1) if mean_over == "valid" else labels.numel()
         return total / count
@@ -74,12 +77,14 @@ def upsampled_cross_entropy(
 
 class _UpsampledCrossEntropySum(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, logits: Tensor, labels: Tensor, ignore_label: int) -> Tensor:
+    def forward(ctx: FunctionCtx, logits: Tensor, labels: Tensor, ignore_label: int, patch: int) -> Tensor:
         values = logits.detach().to(torch.promote_types(logits.dtype, torch.float32))
         values = values * math.log2(math.e)  # powers of 2 cost less than powers of e
         gradient = torch.zeros_like(values)
         total = values.new_zeros(())
-        row_sizes, column_sizes = ((values.shape[axis], labels.shape[axis - 1]) for axis in (2, 3))
+        row_sizes, column_sizes = (
+            (values.shape[axis], whole_patches(labels.shape[axis - 1], patch)) for axis in (2, 3)
+        )
         row_matrix, column_matrix = (_matrix(*sizes, values) for sizes in (row_sizes, column_sizes))
         with torch.autocast(values.device.type, enabled=False):
             for images, rows, columns in label_tiles(labels.shape, values.shape[1], values.device):
@@ -99,9 +104,9 @@ class _UpsampledCrossEntropySum(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, upstream: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: FunctionCtx, upstream: Tensor) -> tuple[Tensor, None, None, None]:
         (gradient,) = ctx.saved_tensors
-        return (gradient * upstream).to(ctx.logits_dtype), None, None
+        return (gradient * upstream).to(ctx.logits_dtype), None, None, None
 
 
 def label_tiles(

@@ -48,6 +48,7 @@ def update(
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.zero_grad(set_to_none=True)
+    patch = getattr(model, "module", model).patch  # DistributedDataParallel holds it as `module`
     regularised = recipe.region_loss != "none"
     total = torch.zeros((), device=context.device)
     for index, batch in enumerate(micro_batches):
@@ -58,9 +59,10 @@ def update(
                 logits, affinity = (
                     model(images, return_affinity=True) if regularised else (model(images), None)
                 )
-            loss = upsampled_cross_entropy(logits, batch.labels, IGNORE_LABEL, denominator=denominator)
+            loss = upsampled_cross_entropy(
+                logits, batch.labels, IGNORE_LABEL, denominator=denominator, patch=patch
+            )
             if regularised:
-                patch = getattr(model, "module", model).patch  # DistributedDataParallel holds it as `module`
                 counts = class_counts(batch.labels, affinity, num_classes=logits.shape[1], patch=patch)
                 term = region_loss(affinity, counts, recipe.region_loss)
                 loss = loss + recipe.region_loss_weight / len(micro_batches) * term

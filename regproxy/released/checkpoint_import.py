@@ -19,10 +19,9 @@ from regproxy.config.formats import FORMATS
 from regproxy.config.variant import Variant
 from regproxy.errors import DataError
 from regproxy.model.affinity import NEIGHBOURS
-from regproxy.model.build import build
 from regproxy.model.state_diff import describe_differences
 from regproxy.released.architectures import ARCHITECTURES, Architecture, find_architecture, official_variant
-from regproxy.runs.saved_model import save_model
+from regproxy.runs.saved_model import build_empty, save_model
 from regproxy.storage.atomic import atomic_folder
 from regproxy.storage.hashing import file_sha256
 from regproxy.storage.json_file import write_json
@@ -75,8 +74,7 @@ def import_official(
         variant, weights = convert(weights, dataset=dataset, architectures=architectures)
     except DataError as error:
         raise DataError(f"{checkpoint} {error}") from None
-    with torch.device("meta"):
-        model = build(variant)
+    model = build_empty(variant)
     model.load_state_dict(weights, assign=True)
     source = {"source": checkpoint.name, "source_sha256": file_sha256(checkpoint)}
     record = {"format": 1, **source, "variant": variant.to_dict()}
@@ -102,8 +100,7 @@ def convert(
         weights = {name.removeprefix("module."): tensor for name, tensor in weights.items()}
     shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     variant = recognise(shapes, dataset, architectures)
-    with torch.device("meta"):
-        ours = build(variant).state_dict()
+    ours = build_empty(variant).state_dict()
     hybrid = any(".patch_embed.backbone." in name for name in ours)
     official_names = {name: official_name(name, hybrid=hybrid) for name in ours}
     expected = {official_names[name]: tensor for name, tensor in ours.items()}

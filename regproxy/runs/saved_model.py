@@ -6,11 +6,13 @@ A run folder holds `run.json` (the run record, with the variant) and `model.safe
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from regproxy.config.variant import Variant
 from regproxy.errors import DataError, UserError
@@ -19,6 +21,7 @@ from regproxy.model.state_diff import describe_differences
 from regproxy.storage.atomic import atomic_file
 
 _WEIGHTS, _RECORD = "model.safetensors", "run.json"
+_DRAWS = {Tensor.normal_, Tensor.uniform_, Tensor.erfinv_, Tensor.clamp_}
 _REMEDY = "Give the folder of a finished run."
 
 
@@ -40,8 +43,7 @@ def load_model(path: str | os.PathLike, device: str | torch.device = "cpu") -> n
     """
     directory = Path(path)
     variant, weights = load_variant(directory), _read_weights(directory / _WEIGHTS)
-    with torch.device("meta"):  # draws no weights: takes no time and leaves the random state alone
-        model = build(variant)
+    model = build_empty(variant)
     differences = describe_differences(model.state_dict(), weights)
     if differences:
         raise DataError(
@@ -49,6 +51,12 @@ def load_model(path: str | os.PathLike, device: str | torch.device = "cpu") -> n
         )
     model.load_state_dict(weights, assign=True)
     return model.to(device).eval()
+
+
+def build_empty(variant: Variant) -> nn.Module:
+    """Return a variant's network on the meta device: without weights, in no time, with no random draws."""
+    with torch.device("meta"), _NoDraws():
+        return build(variant)
 
 
 def load_variant(path: str | os.PathLike) -> Variant:
@@ -74,3 +82,13 @@ def _read_weights(file: Path) -> dict[str, Tensor]:
         raise DataError(f"{file} is missing. {_REMEDY}") from None
     except SafetensorError as error:
         raise DataError(f"{file} is damaged ({error}). Train it again.") from None
+
+
+class _NoDraws(TorchFunctionMode):
+    """Skip what draws weights: on the meta device it has no effect but to load torch's compiler, for a second."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        if function in _DRAWS or getattr(function, "__module__", "") == nn.init.__name__:
+            return args[0] if args else given["tensor"]
+        return function(*args, **given)

@@ -64,14 +64,14 @@ def _import_timm() -> None:
             del sys.modules[module.__name__]
 
 
-def _disable_when_called(function: Callable[..., Any], *options: Any, **named_options: Any) -> Callable[..., Any]:
-    """Return the function, excluded from compilation as `torch.compiler.disable` does, from its first call on."""
+def _disable_when_called(function: Callable[..., Any], *options: Any, **named: Any) -> Callable[..., Any]:
+    """Return a function that `torch.compiler.disable` excludes from compilation when it is first called."""
 
     @functools.cache
     def excluded() -> Callable[..., Any]:
-        return _real("torch._dynamo").disable(function, *options, **named_options)
+        return _real("torch._dynamo").disable(function, *options, **named)
 
-    return functools.wraps(function)(lambda *given, **named: excluded()(*given, **named))
+    return functools.wraps(function)(lambda *args, **kwargs: excluded()(*args, **kwargs))
 
 
 def _real(name: str) -> ModuleType:

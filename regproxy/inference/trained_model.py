@@ -72,7 +72,7 @@ class TrainedModel(nn.Module):
 
         Args:
             folder: created if it is missing. Files of an earlier call are replaced.
-            result: the run's result record, such as results/demo/ade20k/4x4/0.json; the card shows its scores.
+            result: the run's result record, such as results/demo/ade20k/4x4/0.json, for the card's scores.
             license: identifier of the weights' licence on the card.
 
         Raises:

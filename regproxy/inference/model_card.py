@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from regproxy.config.formats import FORMATS
 from regproxy.config.variant import Variant
 from regproxy.errors import DataError
 from regproxy.runs.record import original_fingerprint, read_record
@@ -51,31 +52,40 @@ def write_card(
         result: scores to show.
     """
     variant = run_variant(record)
-    name = f"{variant.model.arch} {variant.name} on {variant.data.name}"
+    data = _data_name(variant, record)
+    name = f"{variant.model.arch} {variant.name} on {data}"
     metadata: dict[str, Any] = {
         "license": license,
         "library_name": "regproxy",
         "pipeline_tag": "image-segmentation",
         "tags": ["semantic-segmentation", "vision-transformer", variant.model.head, "arxiv:2203.14043"],
-        "datasets": [variant.data.name],
+        "datasets": [data],
         "metrics": ["mean_iou"],
     }
     if result is not None:
-        metadata["model-index"] = [{"name": name, "results": [_index_entry(variant, result)]}]
+        metadata["model-index"] = [{"name": name, "results": [_index_entry(data, result)]}]
     sections = {
         "Use it": _usage(),
         "Network": _network(variant, num_parameters),
         f"{variant.data.num_classes} classes": ", ".join(variant.data.classes) + ".",
-        "Scores": "None recorded." if result is None else _scores(variant, result),
-        "Training": _training(variant, record),
+        "Scores": "None recorded." if result is None else _scores(variant, data, result),
+        "Training": _training(variant, data, record),
         "Limits": (
-            f"The network knows only the classes above and images like those of {variant.data.name}. Its "
+            f"The network knows only the classes above and images like those of {data}. Its "
             "confidence is a softmax that was not calibrated. Check it on your own images first."
         ),
     }
     text = "\n".join(f"## {heading}\n\n{content}\n" for heading, content in sections.items())
     front = yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True)
     return f"---\n{front}---\n\n# {name}\n\nSemantic segmentation after {_PAPER}.\n\n{text}"
+
+
+def _data_name(variant: Variant, record: Mapping[str, Any]) -> str:
+    """Return the data set's name, such as ade20k, or demo-ade20k for a profile's own data in its layout."""
+    data, official = variant.data, FORMATS.get(variant.data.name)
+    if official is None or (data.classes == official.classes and not data.allow_partial):
+        return data.name
+    return f"{record['profile']}-{data.name}" if "profile" in record else f"partial-{data.name}"
 
 
 def _usage() -> str:
@@ -100,7 +110,7 @@ def _network(variant: Variant, num_parameters: int) -> str:
     return f"{_HEADS[model.head]}\n\n{_table(rows)}"
 
 
-def _scores(variant: Variant, result: Mapping[str, Any]) -> str:
+def _scores(variant: Variant, data: str, result: Mapping[str, Any]) -> str:
     multi = result.get("multi_scale") or {}
     rows = {
         "mIoU": _percent(result["miou"]),
@@ -108,7 +118,7 @@ def _scores(variant: Variant, result: Mapping[str, Any]) -> str:
         "pixel accuracy": _percent(result.get("pixel_accuracy")),
         "boundary IoU": _percent(result.get("boundary_iou")),
     }
-    images = f"{result.get('num_images')} images of {variant.data.name}, split {result.get('split')}"
+    images = f"{result.get('num_images')} images of {data}, split {result.get('split')}"
     per_class = {
         name: _percent(value)
         for name, value in zip(variant.data.classes, result.get("iou_per_class") or (), strict=False)
@@ -116,11 +126,11 @@ def _scores(variant: Variant, result: Mapping[str, Any]) -> str:
     return f"In percent, on {images}.\n\n{_table(rows)}\n\nIoU of each class:\n\n{_table(per_class)}"
 
 
-def _training(variant: Variant, record: Mapping[str, Any]) -> str:
+def _training(variant: Variant, data: str, record: Mapping[str, Any]) -> str:
     recipe, versions = variant.recipe, record.get("versions") or {}
     rows = {
-        "data": f"{variant.data.name}, split {variant.data.train_split}",
-        "pre-trained weights": variant.model.weights or "none known",
+        "data": f"{data}, split {variant.data.train_split}",
+        "pre-trained weights": variant.model.weights or ("not recorded" if "source" in record else "none"),
         "converted from": record.get("source"),
         "steps": recipe.steps,
         "images a step": recipe.batch_size,
@@ -134,13 +144,13 @@ def _training(variant: Variant, record: Mapping[str, Any]) -> str:
     return _table(rows) + "\n\n`run.json` holds every setting."
 
 
-def _index_entry(variant: Variant, result: Mapping[str, Any]) -> dict[str, Any]:
+def _index_entry(data: str, result: Mapping[str, Any]) -> dict[str, Any]:
     metric = {"type": "mean_iou", "name": "mIoU", "value": round(100 * result["miou"], 2)}
     return {
         "task": {"type": "image-segmentation"},
         "dataset": {
-            "name": variant.data.name,
-            "type": variant.data.name,
+            "name": data,
+            "type": data,
             "split": result.get("split", "val"),
         },
         "metrics": [metric],

@@ -66,14 +66,14 @@ class TrainedModel(nn.Module):
         folder: str | os.PathLike[str],
         *,
         result: str | os.PathLike[str] | None = None,
-        license: str = "mit",
+        license: str = "other",
     ) -> None:
         """Write model.safetensors, README.md (the model card) and run.json, which `regproxy.load` reads.
 
         Args:
             folder: created if it is missing. Files of an earlier call are replaced.
             result: the run's result record, such as results/demo/ade20k/4x4/0.json, for the card's scores.
-            license: identifier of the weights' licence on the card.
+            license: the Hub's identifier of the weights' licence, for the card, such as "mit".
 
         Raises:
             DataError: the result record is missing or of another run, or README.md there is not a model card.
@@ -85,7 +85,7 @@ class TrainedModel(nn.Module):
         name: str,
         *,
         result: str | os.PathLike[str] | None = None,
-        license: str = "mit",
+        license: str = "other",
         revision: str | None = None,
         private: bool = False,
         token: str | None = None,

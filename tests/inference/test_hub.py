@@ -1,4 +1,4 @@
-"""A model on the Hugging Face Hub: pushed to a server that answers as the Hub does, loaded, and found offline."""
+"""A model on the Hugging Face Hub: pushed to a server that answers as the Hub does, loaded, found offline."""
 
 import os
 import subprocess
@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from stub_hub import COMMIT, REPOSITORY, StubHub, serve
 
 import regproxy
@@ -72,10 +71,3 @@ def test_an_invalid_address_is_refused(address: str) -> None:
 def test_an_invalid_name_is_not_pushed(run: Path) -> None:
     with pytest.raises(ConfigError, match="repository name is invalid: expected owner/name"):
         regproxy.load(run, "cpu").push_to_hub("name")
-
-
-def test_the_metadata_is_what_the_hub_reads(run: Path, tmp_path: Path) -> None:
-    regproxy.load(run, "cpu").save_pretrained(tmp_path / "saved", license="apache-2.0")
-    metadata = yaml.safe_load((tmp_path / "saved" / "README.md").read_text().split("---\n")[1])
-    assert metadata["license"] == "apache-2.0" and metadata["library_name"] == "regproxy"
-    assert metadata["pipeline_tag"] == "image-segmentation" and metadata["metrics"] == ["mean_iou"]

@@ -1,7 +1,7 @@
 """The command line: `regproxy <command>`. Each command has a file with its options.
 
-Experiments run in the pipeline (`dvc repro`). These commands describe and check a user's own data, use trained
-models, estimate costs, and fetch or convert weights.
+Experiments run in the pipeline (`dvc repro`). These commands describe and check a user's own data, use
+trained models, estimate costs, and fetch or convert weights.
 """
 
 import argparse

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.stage import profile_stage
+from regproxy.config.dataset import root_folder
 from regproxy.config.profile_file import load_profile
 from regproxy.demo.layouts import write_demo
 
@@ -19,7 +20,9 @@ def demo_data(profile_name: str) -> int:
     folder = Path("data/demo") / profile_name
     folder.mkdir(parents=True, exist_ok=True)  # DVC expects the output, even if it is empty
     generated = [
-        data for data in profile.datasets if Path(data.root).absolute().is_relative_to(folder.absolute())
+        data
+        for data in profile.datasets
+        if root_folder(data.root).absolute().is_relative_to(folder.absolute())
     ]
     if profile.demo is None or not generated:
         note = f"Profile {profile_name} uses its own data, so no scenes were drawn."
@@ -28,7 +31,7 @@ def demo_data(profile_name: str) -> int:
         return 0
     for data in generated:
         started = time.monotonic()
-        write_demo(Path(data.root), format=data.format, **dataclasses.asdict(profile.demo))
+        write_demo(root_folder(data.root), format=data.format, **dataclasses.asdict(profile.demo))
         count = profile.demo.num_train + profile.demo.num_val
         print(f"{data.name}: {count} scenes in {time.monotonic() - started:.1f} s -> {data.root}")
     return 0

@@ -24,7 +24,7 @@ def prepare_profile(profile_name: str, *, allow_partial: bool = False) -> int:
         out = Path("data/prepared") / profile_name / data.name
         started = time.monotonic()
         with progress_bar(data.name, "pairs") as progress:
-            manifest = prepare(data, out, progress=progress)
+            manifest = prepare(data, out, progress=progress, note=print)
         seconds = time.monotonic() - started
         pairs = manifest["num_images"]
         print(f"{data.name}: {pairs} pairs in {seconds:.1f} s, {pairs / seconds:.0f} pairs/s -> {out}")

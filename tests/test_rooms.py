@@ -15,6 +15,7 @@ RANKS = {  # a room imports only rooms of a lower rank
     "errors": 0,
     "config": 1,
     "storage": 2,
+    "raw": 2,
     "data": 3,
     "model": 3,
     "demo": 4,

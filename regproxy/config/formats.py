@@ -8,7 +8,8 @@ from regproxy.config.dataset import IGNORE_LABEL
 from regproxy.config.parse import choose
 from regproxy.errors import ConfigError
 
-SPLITS = ("train", "val")  # our names of the splits; folders may be called differently
+SPLITS = ("train", "val", "test")  # our names of the splits; the test split is optional
+LABEL_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,12 +19,12 @@ class DatasetSpec:
     title: str | None = None  # the published name of the data set
     palette: dict[str, Colour] = field(default_factory=dict)  # by class name, in the order of the train ids
     values: dict[int, str | None] = field(default_factory=dict)  # class of each label value, None for void
-    splits: tuple[str, str] = SPLITS  # folder names of train and val
+    splits: tuple[str, str] = ("train", "val")  # folder names of train and val
     expected: tuple[int, int] | None = None  # number of images in train and val
     image_folder: str = "images"
     label_folder: str = "annotations"
     image_suffixes: tuple[str, ...]
-    label_suffix: str = ".png"
+    label_suffixes: tuple[str, ...] = (".png",)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -49,9 +50,12 @@ FORMATS: dict[str, DatasetSpec] = {
         image_folder="leftImg8bit",
         label_folder="gtFine",
         image_suffixes=("_leftImg8bit.png",),
-        label_suffix="_gtFine_labelIds.png",
+        label_suffixes=("_gtFine_labelIds.png",),
     ),
-    "folder": DatasetSpec(image_suffixes=(".jpg", ".jpeg", ".png")),
+    "folder": DatasetSpec(
+        image_suffixes=(".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"),
+        label_suffixes=LABEL_SUFFIXES,
+    ),
 }
 
 
@@ -71,7 +75,8 @@ def resolve_classes(format: str, classes: Sequence[str] | None, where: str) -> t
         if classes is None and official:
             return official
         raise ConfigError(
-            f"{where}.classes is missing: for format {format}, list the names of train ids 0, 1, ..."
+            f"{where}.classes is missing: for format {format}, list the names of train ids 0, 1, ..., "
+            "or name the classes in values or colours"
         )
     repeated = sorted({name for name in classes if list(classes).count(name) > 1})
     if repeated:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from regproxy.config.dataset import DataConfig
-from regproxy.config.formats import FORMATS, resolve_classes
+from regproxy.config.dataset_entry import DatasetEntry
 from regproxy.config.network import ModelConfig
 from regproxy.config.parse import choose, parse
 from regproxy.config.profile import Architecture, Profile, Settings, Table
@@ -29,16 +29,8 @@ class _Overrides:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _DatasetEntry(_Overrides):
-    """A data set in the file; classes and splits have the defaults of the format."""
-
-    format: str
-    root: str
-    classes: tuple[str, ...] | None = None
-    void_labels: tuple[int, ...] = ()
-    train_split: str | None = None
-    val_split: str | None = None
-    allow_partial: bool = False
+class _DatasetEntry(_Overrides, DatasetEntry):
+    """A data set in the file, with its layer of recipe and evaluation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +85,7 @@ def resolve_profile(name: str, content: object) -> Profile:
     """
     where = f"{name}.yaml"
     file: _File = parse(_File, content, where)
-    datasets = {
-        key: _data_config(key, entry, f"{where}: datasets.{key}") for key, entry in file.datasets.items()
-    }
+    datasets = {key: entry.resolve(key, f"{where}: datasets.{key}") for key, entry in file.datasets.items()}
     tables = (parse(Table, table, f"{where}.tables.{key}", name=key) for key, table in file.tables.items())
     profile = Profile(
         name=name,
@@ -106,21 +96,6 @@ def resolve_profile(name: str, content: object) -> Profile:
     )
     profile.check(where)
     return profile
-
-
-def _data_config(name: str, entry: _DatasetEntry, where: str) -> DataConfig:
-    classes = resolve_classes(entry.format, entry.classes, where)
-    train_split, val_split = FORMATS[entry.format].splits
-    return DataConfig(
-        name=name,
-        format=entry.format,
-        root=entry.root,
-        classes=classes,
-        void_labels=entry.void_labels,
-        train_split=entry.train_split or train_split,
-        val_split=entry.val_split or val_split,
-        allow_partial=entry.allow_partial,
-    )
 
 
 def _variants(file: _File, datasets: dict[str, DataConfig], where: str) -> tuple[Variant, ...]:

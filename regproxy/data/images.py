@@ -1,9 +1,29 @@
 """Decode the images of a data set, and a user's own images."""
 
+import re
+from dataclasses import dataclass, replace
+from typing import Literal
+
 import cv2
 import numpy as np
 
 from regproxy.errors import DataError
+from regproxy.raw.decoding import decode_with_messages
+from regproxy.raw.encoded import check_single, exif_orientation, kind_of, open_picture, png_depth
+
+_COLOUR = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+_ROWS = 256  # rows that are scaled at once
+_EXTRANEOUS = re.compile(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0xd9")
+_HARMLESS_BYTES = 16  # some cameras write a few bytes too many before the end of a JPEG
+
+
+@dataclass(frozen=True)
+class RawImage:
+    """An image of a data set: (H, W, 3) uint8 RGB pixels as stored, and the bytes that a shard keeps."""
+
+    pixels: np.ndarray
+    encoded: bytes
+    orientation: int = 1  # of its EXIF data, 1..8
 
 
 def decode_image(encoded: bytes, *, upright: bool = False) -> np.ndarray:
@@ -23,3 +43,117 @@ def decode_image(encoded: bytes, *, upright: bool = False) -> np.ndarray:
     if image is None:
         raise DataError("the image cannot be decoded: expected a JPEG or PNG. Replace it.")
     return image
+
+
+def read_image(encoded: bytes, *, image_range: tuple[float, float] | None = None) -> RawImage:
+    """Decode and check an image of a data set.
+
+    A JPEG and an 8-bit PNG are kept as they are. Other kinds are kept as a PNG of their pixels.
+
+    Args:
+        image_range: the values of a 16-bit or float image that become 0 and 255. Values in between are scaled
+            linearly and rounded, halves up; others are clipped. 8-bit images are not scaled.
+
+    Raises:
+        DataError: the image is of another kind, damaged, too large, animated or of several pages, or has more
+            than 8 bits and there is no `image_range`.
+    """
+    kind = kind_of(encoded)
+    if kind is None:
+        raise DataError("the image cannot be decoded: expected a JPEG, PNG, BMP, WebP or TIFF. Replace it.")
+    try:
+        check_single(encoded, kind)
+    except DataError as error:
+        raise DataError(f"the image is invalid: {error}") from None
+    deep = kind == "TIFF" or (kind == "PNG" and png_depth(encoded)[0] == 16)
+    pixels, messages = decode_with_messages(encoded, cv2.IMREAD_UNCHANGED if deep else _COLOUR)
+    if pixels is None:
+        raise DataError(f"the image cannot be decoded: {_reason(encoded, kind)}")
+    for message in messages:
+        if _is_damage(message):
+            raise DataError(f"the image is damaged ({message.partition(': ')[2] or message}). Replace it.")
+    if deep:
+        pixels = _to_rgb(pixels, image_range)
+    stored = encode_png(pixels) if deep or kind in ("BMP", "WebP") else encoded
+    return RawImage(pixels, stored, exif_orientation(encoded, kind))
+
+
+def match_label(image: RawImage, size: tuple[int, int], exif: Literal["ignore", "apply"] | None) -> RawImage:
+    """Return the image as its label shows it: turned as its EXIF orientation says, or as stored.
+
+    Args:
+        size: (H, W) of the label.
+        exif: whether to turn images; None: the label's size decides.
+
+    Raises:
+        DataError: the image has an orientation, and the label's size fits both ways.
+    """
+    if image.orientation == 1 or exif == "ignore":
+        return image
+    stored, turned = image.pixels.shape[:2], _turn(image.pixels, image.orientation)
+    if exif is None:
+        if stored == tuple(size) == turned.shape[:2]:
+            raise DataError(
+                f"the image has the EXIF orientation {image.orientation}, and its label's size fits it both "
+                "turned and as stored. Set exif: apply if labels show photos upright, as viewers do, or "
+                "exif: ignore if they match the stored pixels."
+            )
+        if turned.shape[:2] != tuple(size):
+            return image
+    turned = np.ascontiguousarray(turned)
+    return replace(image, pixels=turned, encoded=encode_png(turned), orientation=1)
+
+
+def encode_png(pixels: np.ndarray) -> bytes:
+    """Return (H, W, 3) uint8 RGB pixels as a PNG file."""
+    return cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1].tobytes()
+
+
+def _is_damage(message: str) -> bool:
+    extraneous = _EXTRANEOUS.search(message)
+    if extraneous:
+        return int(extraneous[1]) > _HARMLESS_BYTES
+    return any(text in message for text in ("Corrupt JPEG", "Premature end", "rror at ", "TIFF_Error"))
+
+
+def _reason(encoded: bytes, kind: str) -> str:
+    """Return why OpenCV could not decode an image, as far as its head tells."""
+    try:
+        picture = open_picture(encoded, kind)
+    except DataError as error:
+        return str(error)
+    return f"this {kind} of mode {picture.mode} is damaged or of a rare kind. Save it as JPEG or 8-bit PNG."
+
+
+def _to_rgb(pixels: np.ndarray, image_range: tuple[float, float] | None) -> np.ndarray:
+    """Return (H, W) or (H, W, 1..4) pixels, BGR and of any type, as (H, W, 3) uint8 RGB."""
+    pixels = pixels if pixels.ndim == 3 else pixels[..., None]
+    channels = pixels.shape[2]
+    if channels > 4:
+        raise DataError(f"the image has {channels} channels: expected 1, 3 or 4. Save three of them as RGB.")
+    pixels = pixels[..., [0, 0, 0] if channels < 3 else [2, 1, 0]]
+    if pixels.dtype == np.uint8:
+        return np.ascontiguousarray(pixels)
+    low, high = pixels.min(), pixels.max()
+    if not np.isfinite(low) or not np.isfinite(high):
+        raise DataError("the image has values that are no numbers (NaN or infinite). Replace them.")
+    if image_range is None:
+        raise DataError(
+            f"the image has {pixels.dtype} values {low:g}..{high:g}, not 8 bits. Set image_range: "
+            "[low, high] to the values that become black and white in the whole data set."
+        )
+    start, width = image_range[0], image_range[1] - image_range[0]
+    scaled = np.empty(pixels.shape, np.uint8)
+    for row in range(0, len(pixels), _ROWS):
+        values = (pixels[row : row + _ROWS].astype(np.float64) - start) * 255 / width
+        scaled[row : row + _ROWS] = np.floor(np.clip(values, 0, 255) + 0.5)
+    return scaled
+
+
+def _turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Return pixels turned upright, as viewers show an image with this EXIF orientation."""
+    if orientation >= 5:  # rows and columns change places
+        pixels = pixels.swapaxes(0, 1)
+    rows = -1 if orientation in (3, 4, 7, 8) else 1
+    columns = -1 if orientation in (2, 3, 6, 7) else 1
+    return pixels[::rows, ::columns]

@@ -15,12 +15,12 @@ import cv2
 import numpy as np
 
 from regproxy.config.dataset import DataConfig
-from regproxy.config.formats import SPLITS
-from regproxy.data.images import decode_image
-from regproxy.data.labels import label_table, read_label
+from regproxy.data.images import match_label, read_image
+from regproxy.data.labels import read_label
 from regproxy.data.pairs import Pair, find_pairs
 from regproxy.data.shards import MANIFEST, Record, ShardWriter, write_manifest
 from regproxy.errors import DataError
+from regproxy.raw.folders import text_of
 from regproxy.storage.atomic import atomic_folder
 
 # Label maps have large areas of one value. Without row filters they are decoded fastest, also in training.
@@ -34,8 +34,9 @@ def prepare(
     *,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """Convert both splits of a data set to shards in `out` and return the manifest.
+    """Convert all splits of a data set to shards in `out` and return the manifest.
 
     Equal input gives equal bytes, for any number of workers. The new result replaces an earlier one in `out`
     when it is complete; on an error the earlier one remains.
@@ -44,23 +45,25 @@ def prepare(
         workers: number of processes, default at most one a CPU; 1 uses this process. Others are spawned, so a
             script that calls this function needs an `if __name__ == "__main__"` guard.
         progress: called after every pair with (finished pairs, all pairs).
+        note: called first with each line about files that are left out.
 
     Raises:
         DataError: files or folders are invalid; the message has their number and the first ten problems.
-        ConfigError: void labels are invalid.
+        ConfigError: the root has an environment variable that is not set.
     """
-    table = label_table(data)
-    found = {split: find_pairs(data, split) for split in SPLITS}
-    problems = list(dict.fromkeys(message for _, messages in found.values() for message in messages))
-    pairs = [pair for split_pairs, _ in found.values() for pair in split_pairs]
+    found = find_pairs(data)
+    problems = list(dict.fromkeys(found.problems))
+    pairs = [pair for split_pairs in found.splits.values() for pair in split_pairs]
+    for line in found.notes if note is not None else ():
+        note(line)
     if workers is None:  # starting a process takes as long as converting about a hundred small pairs
         workers = min(os.cpu_count() or 1, 1 + len(pairs) // 200)
     finished, splits = 0, {}
     with (
         atomic_folder(out, marker=MANIFEST) as temporary,
-        closing(_map_ordered(partial(convert_pair, table=table), pairs, workers=workers)) as results,
+        closing(_map_ordered(partial(convert_pair, data=data), pairs, workers=workers)) as results,
     ):
-        for split, (split_pairs, _) in found.items():
+        for split, split_pairs in found.splits.items():
             with closing(ShardWriter(temporary, split=split, classes=data.classes)) as writer:
                 for result in islice(results, len(split_pairs)):
                     if not isinstance(result, Record):
@@ -76,22 +79,32 @@ def prepare(
         return write_manifest(temporary, classes=data.classes, splits=splits)
 
 
-def convert_pair(pair: Pair, *, table: np.ndarray) -> Record | list[str]:
+def convert_pair(pair: Pair, *, data: DataConfig) -> Record | list[str]:
     """Check one pair and return its record, or a message for each problem."""
-    encoded, decoded, problems = [], [], []
-    for path, decode in ((pair.image, decode_image), (pair.label, partial(read_label, table=table))):
-        try:
-            encoded.append(path.read_bytes())
-            decoded.append(decode(encoded[-1]))
-        except (OSError, DataError) as error:
-            problems.append(f"{path}: {error}")
-    if problems:
+    image = label = None
+    problems = []
+    try:
+        image = read_image(pair.image.read_bytes(), image_range=data.image_range)
+    except (OSError, DataError) as error:
+        problems.append(f"{text_of(pair.image)}: {_reason(error)}")
+    try:
+        label = read_label(pair.label.read_bytes(), data=data)
+    except (OSError, DataError) as error:
+        problems.append(f"{text_of(pair.label)}: {_reason(error)}")
+    if image is None or label is None:
         return problems
-    image, label = decoded
-    if image.shape[:2] != label.shape:
-        sizes = "{1} x {0}; got {3} x {2}".format(*image.shape[:2], *label.shape)
-        return [f"{pair.label} is invalid: expected the image's width x height {sizes}."]
-    return Record(pair.id, encoded[0], encode_label(label), *label.shape)
+    try:
+        image = match_label(image, label.shape, data.exif)
+    except DataError as error:
+        return [f"{text_of(pair.image)}: {error}"]
+    if image.pixels.shape[:2] != label.shape:
+        sizes = "{1} x {0}; got {3} x {2}".format(*image.pixels.shape[:2], *label.shape)
+        return [f"{text_of(pair.label)} is invalid: expected the image's width x height {sizes}."]
+    return Record(pair.id, image.encoded, encode_label(label), *label.shape)
+
+
+def _reason(error: OSError | DataError) -> str:
+    return str(error) if isinstance(error, DataError) else f"it cannot be read ({error.strerror})."
 
 
 def encode_label(label: np.ndarray) -> bytes:

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from regproxy.config.formats import SPLITS
 from regproxy.data.shards import MANIFEST, read_manifest
 from regproxy.errors import DamagedError
 from regproxy.storage.cache import cache_dir, fetch
@@ -12,8 +11,8 @@ from regproxy.storage.hashing import file_sha256
 from regproxy.storage.remote import Storage, is_url
 
 
-def local_data(location: str, splits: Sequence[str] = SPLITS) -> Path:
-    """Return a local folder with the manifest and the shards of `splits`; download them from a URL.
+def local_data(location: str, splits: Sequence[str] | None = None) -> Path:
+    """Return a local folder with the manifest and shards; download those of `splits`, or all, from a URL.
 
     Raises:
         DamagedError: the storage has no manifest, or a shard is missing or has another SHA-256.
@@ -24,8 +23,9 @@ def local_data(location: str, splits: Sequence[str] = SPLITS) -> Path:
     sha256 = hashlib.sha256(content).hexdigest()
     folder = cache_dir() / "data" / sha256
     fetch(source, MANIFEST, folder / MANIFEST, sha256=sha256)
-    for split in splits:
-        for entry in read_manifest(folder)["splits"][split]["shards"]:
+    prepared = read_manifest(folder)["splits"]
+    for split in prepared if splits is None else splits:
+        for entry in prepared[split]["shards"]:
             fetch(source, entry["file"], folder / entry["file"], sha256=entry["sha256"], size=entry["bytes"])
     return folder
 

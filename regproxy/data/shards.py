@@ -121,13 +121,19 @@ class Shards:
         """Read the manifest and check that every shard exists and has its size.
 
         Raises:
-            ConfigError: `split` is neither train nor val.
-            DataError: the manifest is missing or invalid, or a shard is missing or has another size.
+            ConfigError: `split` is not train, val or test.
+            DataError: the manifest is missing or invalid or lacks the split, or a shard is missing or has
+                another size.
         """
         self.directory = Path(directory)
         self.split = choose(split, SPLITS, f"{directory}: split")
         manifest = read_manifest(self.directory)
         self.classes: tuple[str, ...] = tuple(manifest["classes"])
+        if split not in manifest["splits"]:
+            raise DataError(
+                f"{directory} has no split {split}: it has {', '.join(manifest['splits'])}. "
+                f"Give the data set a {split} split and run prepare."
+            )
         self._entries: list[dict[str, Any]] = manifest["splits"][split]["shards"]
         self._starts = list(accumulate((entry["rows"] for entry in self._entries), initial=0))
         self._readers: dict[int, pa.RecordBatchFileReader] = {}

@@ -51,7 +51,7 @@ def write_demo(root: Path, *, format: str, num_train: int, num_val: int, seed: i
     classes = [official.get(name, index) for index, name in enumerate(DEMO_CLASSES[format])]
     values = np.array([*classes, *_VOID[format]], np.uint8)  # label value on disk of each drawn value
     with atomic_folder(root, marker=MARKER) as temporary:
-        for split, count in zip(SPLITS, (num_train, num_val), strict=True):
+        for split, count in (("train", num_train), ("val", num_val)):
             for index in range(count):
                 image, label = draw_sample(format, seed=seed, split=split, index=index, height=height)
                 image_path, label_path = _paths(temporary, format, split, index)
@@ -82,7 +82,7 @@ def _paths(root: Path, format: str, split: str, index: int) -> tuple[Path, Path]
         name = f"{city}/{city}_{index:06d}_000019"
     folder = spec.splits[SPLITS.index(split)]
     image = root / spec.image_folder / folder / f"{name}{spec.image_suffixes[0]}"
-    return image, root / spec.label_folder / folder / f"{name}{spec.label_suffix}"
+    return image, root / spec.label_folder / folder / f"{name}{spec.label_suffixes[0]}"
 
 
 def _write(path: Path, pixels: np.ndarray) -> None:

@@ -91,8 +91,6 @@ def official_variant(architecture: Architecture, dataset: Dataset, *, crop: int,
             format=dataset,
             root=f"data/{dataset}",
             classes=spec.classes,
-            train_split=spec.splits[0],
-            val_split=spec.splits[1],
         ),
         model=ModelConfig(
             arch=architecture.arch,

@@ -1,6 +1,4 @@
-"""Official class tables, label values, and the pairs found in folders."""
-
-from pathlib import Path
+"""Official class tables and label values."""
 
 import numpy as np
 import pytest
@@ -8,19 +6,12 @@ import pytest
 from regproxy.config.dataset import DataConfig
 from regproxy.config.formats import FORMATS, resolve_classes
 from regproxy.data.labels import label_table, palette
-from regproxy.data.pairs import Pair, find_pairs
 from regproxy.errors import ConfigError
 
 
 def config(format: str, classes: tuple[str, ...] | None = None, **more) -> DataConfig:
     values = {"name": "set", "root": "nowhere", "allow_partial": True} | more
     return DataConfig(format=format, classes=resolve_classes(format, classes, "here"), **values)
-
-
-def touch(root: Path, *names: str) -> None:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
 
 
 @pytest.mark.parametrize(
@@ -82,58 +73,21 @@ def test_refused_classes(format: str, classes: tuple[str, ...] | None, message: 
 
 
 @pytest.mark.parametrize(
-    ("void", "message"), [(1, "also the value of class 'b'"), (256, r"expected 0\.\.255")]
+    ("void", "message"), [(1, "void and also of class 'b'"), (65_536, r"at least 0 and at most 65535")]
 )
 def test_refused_void_labels(void: int, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         label_table(config("folder", ("a", "b"), void_labels=(void,)))
 
 
-def test_ade20k_pairs_are_sorted(tmp_path: Path) -> None:
-    touch(tmp_path, "images/training/b.jpg", "images/training/a.jpg", "images/training/.hidden.jpg")
-    touch(tmp_path, "annotations/training/a.png", "annotations/training/b.png")
-    data = config("ade20k", root=str(tmp_path), train_split="training")
-    pairs, problems = find_pairs(data, "train")
-    assert not problems
-    assert [pair.id for pair in pairs] == ["a", "b"]
-    assert pairs[0].label == tmp_path / "annotations/training/a.png"
+def test_values_of_a_data_set_of_your_own() -> None:
+    values = ((1, 300), (255,), (65_535,))
+    table = label_table(config("folder", ("a", "b", "c"), values=values, void_labels=(0, 65_534)))
+    assert table[[1, 300, 255, 65_535, 0, 65_534]].tolist() == [0, 0, 1, 2, 255, 255]
+    assert (table >= 0).sum() == 6
+    assert label_table(config("folder", ("a",), values=((7,),)))[[7, 0, 255]].tolist() == [0, -1, 255]
 
 
-def test_cityscapes_pairs(tmp_path: Path) -> None:
-    touch(tmp_path, "leftImg8bit/val/ulm/ulm_000000_000019_leftImg8bit.png")
-    label = "gtFine/val/ulm/ulm_000000_000019_gtFine"
-    touch(tmp_path, f"{label}_labelIds.png", f"{label}_color.png", f"{label}_polygons.json")
-    pairs, problems = find_pairs(config("cityscapes", root=str(tmp_path)), "val")
-    image = tmp_path / "leftImg8bit/val/ulm/ulm_000000_000019_leftImg8bit.png"
-    assert pairs == [Pair("ulm/ulm_000000_000019", image, tmp_path / f"{label}_labelIds.png")]
-    assert not problems
-
-
-def test_folder_takes_three_suffixes_and_subfolders(tmp_path: Path) -> None:
-    touch(tmp_path, "images/train/a.jpg", "images/train/deep/b.JPEG", "images/train/c.png")
-    touch(tmp_path, *(f"annotations/train/{name}.png" for name in ("a", "deep/b", "c")))
-    pairs, problems = find_pairs(config("folder", ("x",), root=str(tmp_path)), "train")
-    assert [pair.id for pair in pairs] == ["a", "c", "deep/b"]
-    assert not problems
-
-
-def test_folder_problems_are_named(tmp_path: Path) -> None:
-    data = config("folder", ("x",), root=str(tmp_path))
-    assert "root nowhere is missing" in find_pairs(config("folder", ("x",)), "train")[1][0]
-    touch(tmp_path, "images/train/a.jpg", "images/train/b.jpg")
-    (problem,) = find_pairs(data, "train")[1]
-    assert str(tmp_path / "annotations/train") in problem and "Put the labels (*.png) there" in problem
-    touch(tmp_path, "annotations/train/b.png", "annotations/train/c.png")
-    pairs, (first, second) = find_pairs(data, "train")
-    assert [pair.id for pair in pairs] == ["b"]
-    assert "a.jpg has no label" in first and "c.png has no image" in second
-    touch(tmp_path, "images/train/a.png")
-    assert "same id 'a'" in find_pairs(data, "train")[1][0]
-
-
-def test_official_count_is_expected(tmp_path: Path) -> None:
-    touch(tmp_path, "images/training/a.jpg", "annotations/training/a.png")
-    options = {"root": str(tmp_path), "train_split": "training"}
-    assert not find_pairs(config("ade20k", **options), "train")[1]
-    (problem,) = find_pairs(config("ade20k", allow_partial=False, **options), "train")[1]
-    assert "expected 20,210 ade20k images; got 1." in problem and "allow_partial" in problem
+def test_colours_of_a_data_set_are_its_palette() -> None:
+    data = config("folder", ("a", "b"), colours=(((1, 2, 3), (9, 9, 9)), ((4, 5, 6),)))
+    assert palette(data).tolist() == [[1, 2, 3], [4, 5, 6]]

@@ -8,7 +8,7 @@ import pytest
 
 from pipelines import demo_data, prepare
 from regproxy.config.dataset import DataConfig
-from regproxy.config.formats import FORMATS, resolve_classes
+from regproxy.config.formats import resolve_classes
 from regproxy.data import prepare as convert
 from regproxy.data.shards import Shards
 from regproxy.demo.layouts import DEMO_CLASSES, draw_sample, write_demo
@@ -18,10 +18,8 @@ SIZES = {"num_train": 11, "num_val": 3, "seed": 0, "height": 48}
 
 
 def config(format: str, root: Path) -> DataConfig:
-    train, val = FORMATS[format].splits
     classes = resolve_classes(format, DEMO_CLASSES[format], "here")
-    options = {"train_split": train, "val_split": val, "allow_partial": True}
-    return DataConfig(name="demo", format=format, root=str(root), classes=classes, **options)
+    return DataConfig(name="demo", format=format, root=str(root), classes=classes, allow_partial=True)
 
 
 def content(root: Path) -> dict[str, bytes]:

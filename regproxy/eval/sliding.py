@@ -205,12 +205,14 @@ def _classes(views: list[_View], confidence: np.ndarray | None = None) -> np.nda
             if confidence is not None:
                 several = len(views) > 1
                 best = best / len(views) if several else (best - scores[0].logsumexp(dim=1)).exp()
-                confidence[rows.start : rows.stop, columns.start : columns.stop][tuple(tile)] = best.cpu().numpy()
+                confidence[rows.start : rows.stop, columns.start : columns.stop][tuple(tile)] = (
+                    best.cpu().numpy()
+                )
     return prediction.cpu().numpy()
 
 
 def _largest(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the largest of the scores (x, K, y) of each pixel and its class, the first of equal ones: (x, y).
+    """Return the largest score of each pixel and its class, the first of equal ones, from scores (x, K, y).
 
     On the CPU, where `Tensor.max` is slow for few classes, NumPy finds the class.
     """

@@ -40,7 +40,7 @@ class BlockLogits:
 
 @dataclass(frozen=True)
 class _Part:
-    """Some lines of a block, the indices of the lines of S that they need, and these lines' weights (x, r)."""
+    """Some lines of a block, the indices of the lines of S that they need, and the weights of these (x, r)."""
 
     lines: slice
     needed: Tensor
@@ -128,7 +128,7 @@ def window_starts(size: int, window: int, stride: int) -> list[int]:
 
 
 def tiles(views: Sequence[BlockLogits]) -> Iterator[tuple[slice, slice, list[Tensor]]]:
-    """Yield the tiles of a block: rows, columns, and the logits (x, K, y) in each view; their size is bounded.
+    """Yield the tiles of a block: rows, columns, and the logits (x, K, y) in each view, of bounded size.
 
     Args:
         views: the block's logits in every view.

@@ -30,7 +30,7 @@ def add_image_arguments(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_output_arguments(command: argparse.ArgumentParser) -> None:
+def add_output_arguments(command: argparse.ArgumentParser, *, confidence: bool = True) -> None:
     """Add the scales of a prediction and the choice of files that are written for each image."""
     command.add_argument(
         "--scales",
@@ -42,11 +42,12 @@ def add_output_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--overlay", action="store_true", help="write images blended with the classes' colours and a legend"
     )
-    command.add_argument(
-        "--confidence",
-        action="store_true",
-        help="write the probability of the predicted class: 8-bit grey, value / 255",
-    )
+    if confidence:
+        command.add_argument(
+            "--confidence",
+            action="store_true",
+            help="write the probability of the predicted class: 8-bit grey, value / 255",
+        )
     command.add_argument(
         "--save-ids",
         choices=[name for name, spec in FORMATS.items() if spec.values],

@@ -1,15 +1,15 @@
-"""The command line: `regproxy predict`, `regions`, `complexity`, `plan` and `import-official`.
+"""The command line: `regproxy predict`, `evaluate`, `regions`, `complexity`, `plan` and `import-official`.
 
-Experiments run in the pipeline (`dvc repro`). These commands label images with a trained model, draw the
-regions that it learned, count the operations of networks, estimate the cost of a profile on a cluster, and
-convert released weights. Each has a file with its options.
+Experiments run in the pipeline (`dvc repro`). These commands label images with a trained model, score it,
+draw the regions that it learned, count the operations of networks, estimate the cost of a profile on a
+cluster, and convert released weights. Each has a file with its options.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from regproxy.cli import complexity, import_official, plan, predict, regions
+from regproxy.cli import complexity, evaluate, import_official, plan, predict, regions
 from regproxy.errors import UserError, file_system_errors
 
 
@@ -20,10 +20,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     traceback.
     """
     parser = argparse.ArgumentParser(
-        prog="regproxy", description="RegProxy: predictions, regions, costs, weights."
+        prog="regproxy", description="RegProxy: predictions, scores, regions, costs, weights."
     )
     commands = parser.add_subparsers(required=True, metavar="command")
-    for command in (predict, regions, complexity, plan, import_official):
+    for command in (predict, evaluate, regions, complexity, plan, import_official):
         command.add(commands)
     options = parser.parse_args(arguments)
     try:

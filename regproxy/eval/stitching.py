@@ -40,7 +40,7 @@ class BlockLogits:
 
 @dataclass(frozen=True)
 class _Part:
-    """Some lines of a block, the indices of the lines of S that they need, and the weights of these (x, r)."""
+    """Some lines of a block, the indices of the lines of S that they need, and their weights (x, r)."""
 
     lines: slice
     needed: Tensor

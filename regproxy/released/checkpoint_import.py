@@ -11,18 +11,18 @@ import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from regproxy.config.formats import FORMATS
 from regproxy.config.variant import Variant
 from regproxy.errors import DataError
 from regproxy.model.affinity import NEIGHBOURS
-from regproxy.model.build import build
 from regproxy.model.state_diff import describe_differences
 from regproxy.released.architectures import ARCHITECTURES, Architecture, find_architecture, official_variant
-from regproxy.runs.saved_model import save_model
+from regproxy.runs.saved_model import build_empty, run_variant, save_model
 from regproxy.storage.atomic import atomic_folder
 from regproxy.storage.hashing import file_sha256
 from regproxy.storage.json_file import write_json
@@ -67,23 +67,36 @@ def import_official(
     Raises:
         DataError: `out` has files, or the checkpoint cannot be read or is not exactly a released model.
     """
-    checkpoint, out = Path(checkpoint), Path(out).resolve()
+    out = Path(out).resolve()
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise DataError(f"{out} exists. Give a folder that is new or empty.")
+    model, record = read_official(checkpoint, dataset=dataset, architectures=architectures)
+    with atomic_folder(out, marker="run.json") as temporary:
+        save_model(model, temporary)
+        write_json(temporary / "run.json", record)
+    return run_variant(record)
+
+
+def read_official(
+    checkpoint: str | os.PathLike,
+    *,
+    dataset: str | None = None,
+    architectures: Sequence[Architecture] = ARCHITECTURES,
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Return a released network, on the CPU and in eval mode, and its run record.
+
+    Arguments and errors are those of `import_official`.
+    """
+    checkpoint = Path(checkpoint)
     weights = _read(checkpoint)
     try:
         variant, weights = convert(weights, dataset=dataset, architectures=architectures)
     except DataError as error:
         raise DataError(f"{checkpoint} {error}") from None
-    with torch.device("meta"):
-        model = build(variant)
+    model = build_empty(variant).eval()
     model.load_state_dict(weights, assign=True)
     source = {"source": checkpoint.name, "source_sha256": file_sha256(checkpoint)}
-    record = {"format": 1, **source, "variant": variant.to_dict()}
-    with atomic_folder(out, marker="run.json") as temporary:
-        save_model(model, temporary)
-        write_json(temporary / "run.json", record)
-    return variant
+    return model, {"format": 1, **source, "variant": variant.to_dict()}
 
 
 def convert(
@@ -102,8 +115,7 @@ def convert(
         weights = {name.removeprefix("module."): tensor for name, tensor in weights.items()}
     shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     variant = recognise(shapes, dataset, architectures)
-    with torch.device("meta"):
-        ours = build(variant).state_dict()
+    ours = build_empty(variant).state_dict()
     hybrid = any(".patch_embed.backbone." in name for name in ours)
     official_names = {name: official_name(name, hybrid=hybrid) for name in ours}
     expected = {official_names[name]: tensor for name, tensor in ours.items()}

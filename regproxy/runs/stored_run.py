@@ -10,7 +10,7 @@ from regproxy.data.prepared import local_data
 from regproxy.errors import DamagedError, StorageError
 from regproxy.runs.trial import Trial
 from regproxy.storage.cache import cache_dir
-from regproxy.storage.folders import download_folder, upload_folder
+from regproxy.storage.folders import INDEX, download_folder, upload_folder
 from regproxy.storage.remote import Storage, is_url
 
 CHECKPOINTS, HISTORY, RECORD = "checkpoints", "metrics.jsonl", "run.json"
@@ -32,6 +32,31 @@ def download_run(run: Storage, directory: Path, fingerprint: str) -> bool:
     """
     record = run.read_json(RECORD) or {}
     return record.get("fingerprint") == fingerprint and bool(download_folder(run, directory))
+
+
+def fetch_run(url: str, directory: Path | None = None) -> Path:
+    """Download a finished run, each file verified by its SHA-256, and return the local folder that holds it.
+
+    Files that are there already, with the right SHA-256, are not downloaded again.
+
+    Args:
+        url: the run's folder on a storage, such as s3://bucket/folder/runs/demo/ade20k/4x4/0.
+        directory: the local folder; None for one in the node's cache, named after the run's fingerprint.
+
+    Raises:
+        StorageError: the storage cannot be reached, or the URL is not that of a finished run.
+        DamagedError: a file is missing or its SHA-256 is not the one in the index.
+    """
+    run = Storage(url.rstrip("/"))
+    fingerprint = (run.read_json(RECORD) or {}).get("fingerprint")
+    if not fingerprint or run.size(INDEX) is None:
+        raise StorageError(
+            f"{run.url} holds no finished run (no {RECORD} or no {INDEX}). Give the folder of a finished run, "
+            f"such as s3://bucket/folder/runs/demo/ade20k/4x4/0."
+        )
+    directory = directory or cache_dir() / "finished" / fingerprint
+    download_folder(run, directory)
+    return directory
 
 
 def local_run(trial: Trial) -> Trial:

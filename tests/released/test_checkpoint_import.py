@@ -5,6 +5,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from reference_network import reference_logits
@@ -12,6 +13,7 @@ from released_weights import ADE20K, KNOWN, RELEASED, draw, save, shapes_of, sma
 from safetensors.torch import load_file
 from torch import Tensor
 
+import regproxy
 from regproxy.config.profile_file import load_profile
 from regproxy.config.variant import Variant
 from regproxy.model.build import build
@@ -129,3 +131,15 @@ def test_forms_of_one_file_are_one_model(folder: Path, tiny: dict[str, Tensor]) 
         results.append(load_file(folder / f"{form}-run" / "model.safetensors"))
     for other in results[1:]:
         assert all(torch.equal(other[name], tensor) for name, tensor in results[0].items())
+
+
+def test_load_converts_a_released_file_in_memory(folder: Path) -> None:
+    weights = draw(shapes_of(next(name for name in ADE20K if "-t16-" in name)))
+    checkpoint = save(folder / "official.pth", weights)
+    import_official(checkpoint, folder / "run")
+    files = sorted(path.name for path in folder.iterdir())
+    loaded, imported = (regproxy.load(source, "cpu") for source in (checkpoint, folder / "run"))
+    assert loaded.variant == imported.variant and loaded.record == imported.record
+    image = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
+    assert np.array_equal(loaded.predict(image).confidence, imported.predict(image).confidence)
+    assert sorted(path.name for path in folder.iterdir()) == files

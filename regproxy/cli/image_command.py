@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from regproxy.config.formats import FORMATS
+from regproxy.errors import ConfigError
 
 _SOURCE = "a trained model: a run folder such as runs/demo/ade20k/4x4/0, or another source of regproxy.load"
 
@@ -83,6 +84,9 @@ def run_on_images(
     from regproxy.cli.progress_bar import progress_bar
     from regproxy.raw.folders import text_of
 
+    if options.image_range is not None and not options.image_range[0] < options.image_range[1]:
+        low, high = options.image_range
+        raise ConfigError(f"the image range is invalid: expected LOW < HIGH; got {low:g} and {high:g}")
     with progress_bar(action, "images") as progress:
         files, problems = function(
             options.source,
@@ -94,7 +98,8 @@ def run_on_images(
             **settings,
         )
     total = len(files.sources)
-    print(f"{product} of {total - len(problems)} of {total} images are in {text_of(options.out)}/")
+    count = f"{total - len(problems)} of {total}" if problems else total
+    print(f"{product} are in {text_of(options.out)}/ ({count} images)")
     for line in files.skipped_lines():
         print(f"warning: {line}", file=sys.stderr)
     for problem in problems:

@@ -127,11 +127,9 @@ def _images_below(folder: Path, out: Path, found: ImageFiles) -> dict[Path, Path
     listing = list_files(folder, without=out)
     images = [path for path in listing.files if path.suffix.lower() in SUFFIXES]
     others = [path for path in listing.files if path.suffix.lower() not in SUFFIXES]
-    broken = [path for path in others if not path.exists()]  # links to nothing
     reasons = {
-        f"not {', '.join(SUFFIXES)}": [path for path in others if path.exists()],
+        f"not {', '.join(SUFFIXES)}": others,
         "hidden or temporary": listing.left_out,
-        "a link to nothing": broken,
         "a folder that is read under another name": listing.repeated,
     }
     skipped = {reason: [text_of(path) for path in paths] for reason, paths in reasons.items()}

@@ -9,10 +9,21 @@ import sys
 from collections.abc import Sequence
 
 import regproxy
-from regproxy.cli import check_data, complexity, export, fetch, import_official, new, plan, predict, regions
+from regproxy.cli import (
+    check_data,
+    complexity,
+    evaluate,
+    export,
+    fetch,
+    import_official,
+    new,
+    plan,
+    predict,
+    regions,
+)
 from regproxy.errors import UserError, file_system_errors
 
-_COMMANDS = (new, check_data, predict, regions, export, complexity, plan, fetch, import_official)
+_COMMANDS = (new, check_data, predict, evaluate, regions, export, complexity, plan, fetch, import_official)
 _EXTRAS = {"onnx": "export", "onnxruntime": "export", "onnxscript": "export"}  # package -> extra of regproxy
 
 

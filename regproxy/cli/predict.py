@@ -2,7 +2,12 @@
 
 import argparse
 
-from regproxy.cli.image_command import add_image_arguments, run_on_images
+from regproxy.cli.image_command import (
+    add_device_argument,
+    add_image_arguments,
+    add_output_arguments,
+    run_on_images,
+)
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -14,16 +19,21 @@ def add(commands: argparse._SubParsersAction) -> None:
         "colours as its palette. Images are resized and windowed as in the model's evaluation.",
     )
     add_image_arguments(command)
-    command.add_argument(
-        "--overlay", action="store_true", help="also write images blended with the classes' colours"
-    )
-    command.add_argument("--multi-scale", action="store_true", help="average over scales and flips")
-    command.add_argument("--device", help="cpu, cuda, cuda:1 ... (default: cuda if available)")
+    add_output_arguments(command)
+    add_device_argument(command)
     command.set_defaults(run_command=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
     from regproxy.inference.label_maps import predict_files
 
-    settings = {"multi_scale": options.multi_scale, "overlay": options.overlay}
-    return run_on_images(predict_files, options, action="predicting", product="label maps", **settings)
+    return run_on_images(
+        predict_files,
+        options,
+        action="predicting",
+        product="label maps",
+        scales=options.scales,
+        overlay=options.overlay,
+        confidence=options.confidence,
+        save_ids=options.save_ids,
+    )

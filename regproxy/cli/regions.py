@@ -2,7 +2,7 @@
 
 import argparse
 
-from regproxy.cli.image_command import add_image_arguments, run_on_images
+from regproxy.cli.image_command import add_device_argument, add_image_arguments, run_on_images
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -26,7 +26,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="tokens of the heat picture, from 0,0 at the top left (default: some of rare, some of large "
         "classes)",
     )
-    command.add_argument("--device", help="cpu, cuda, cuda:1 ... (default: cuda if available)")
+    add_device_argument(command)
     command.set_defaults(run_command=_run)
 
 

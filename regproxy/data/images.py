@@ -35,23 +35,20 @@ class RawImage:
     orientation: int = 1  # of its EXIF data, 1..8
 
 
-def decode_image(encoded: bytes, *, upright: bool = False) -> np.ndarray:
-    """Decode a JPEG or PNG of any kind to (H, W, 3) uint8 RGB.
+def decode_image(
+    encoded: bytes, *, upright: bool = False, image_range: tuple[float, float] | None = None
+) -> np.ndarray:
+    """Decode and check a JPEG, PNG, BMP, WebP or TIFF of any kind: (H, W, 3) uint8 RGB.
 
     Args:
-        upright: rotate the image as its EXIF orientation says. Without it pixels match those of the label.
+        upright: turn the image as its EXIF orientation says. Without it pixels match those of the label.
+        image_range: as in `read_image`.
 
     Raises:
-        DataError: the image cannot be decoded.
+        DataError: as in `read_image`.
     """
-    flags = cv2.IMREAD_COLOR_RGB | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION)
-    try:
-        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
-    except cv2.error:
-        image = None
-    if image is None:
-        raise DataError("the image cannot be decoded: expected a JPEG or PNG. Replace it.")
-    return image
+    pixels, kind, _ = _decode(encoded, image_range)
+    return np.ascontiguousarray(_turn(pixels, exif_orientation(encoded, kind))) if upright else pixels
 
 
 def read_image(encoded: bytes, *, image_range: tuple[float, float] | None = None) -> RawImage:
@@ -67,6 +64,13 @@ def read_image(encoded: bytes, *, image_range: tuple[float, float] | None = None
         DataError: the image is of another kind, damaged, too large, animated or of several pages, or has more
             than 8 bits and there is no `image_range`.
     """
+    pixels, kind, deep = _decode(encoded, image_range)
+    stored = encode_png(pixels) if deep or kind in ("BMP", "WebP") else encoded
+    return RawImage(pixels, stored, exif_orientation(encoded, kind))
+
+
+def _decode(encoded: bytes, image_range: tuple[float, float] | None) -> tuple[np.ndarray, str, bool]:
+    """Return an image's pixels as stored, its kind, and whether it can have more than 8 bits."""
     kind = kind_of(encoded)
     if kind is None:
         raise DataError("the image cannot be decoded: expected a JPEG, PNG, BMP, WebP or TIFF. Replace it.")
@@ -87,8 +91,7 @@ def read_image(encoded: bytes, *, image_range: tuple[float, float] | None = None
                 )
         if deep:
             pixels = _to_rgb(pixels, image_range)
-    stored = encode_png(pixels) if deep or kind in ("BMP", "WebP") else encoded
-    return RawImage(pixels, stored, exif_orientation(encoded, kind))
+    return pixels, kind, deep
 
 
 def match_label(image: RawImage, size: tuple[int, int], exif: Literal["ignore", "apply"] | None) -> RawImage:
@@ -170,7 +173,7 @@ def _to_rgb(pixels: np.ndarray, image_range: tuple[float, float] | None) -> np.n
     if image_range is None:
         raise DataError(
             f"the image has {pixels.dtype} values {low:g}..{high:g}, not 8 bits. Set image_range: "
-            "[low, high] to the values that become black and white in the whole data set."
+            "[low, high] in the profile, or --image-range LOW HIGH, to the values that become black and white."
         )
     start, width = image_range[0], image_range[1] - image_range[0]
     scaled = np.empty(pixels.shape, np.uint8)

@@ -1,7 +1,7 @@
 """Find the pairs of image and label of a data set on disk, split by split."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,12 +32,13 @@ class FoundPairs:
     notes: list[str] = field(default_factory=list)
 
 
-def find_pairs(data: DataConfig) -> FoundPairs:
-    """Return the pairs of every split of a data set, the problems with its folders, and notes.
+def find_pairs(data: DataConfig, splits: Sequence[str] | None = None) -> FoundPairs:
+    """Return the pairs of some splits of a data set, by default all; the problems with its folders; notes.
 
     Hidden and temporary files are left out. Links to folders are followed, but no folder is read twice.
     """
-    found = FoundPairs({split: [] for split in data.split_names})
+    splits = data.split_names if splits is None else splits
+    found = FoundPairs({split: [] for split in splits})
     if is_url(data.root):
         found.problems.append(
             f"data set {data.name}: root {data.root} is a URL, but raw data is read from a local folder. "
@@ -51,7 +52,7 @@ def find_pairs(data: DataConfig) -> FoundPairs:
         found.problems.append(f"data set {data.name}: root {root} is missing. Put the {folders} there.")
         return found
     pools: dict[str, Pool] = {}
-    for split in data.split_names:
+    for split in splits:
         place = "" if data.draws_splits else _place(data, split)
         folder = "" if place.endswith(".txt") else place
         new = folder not in pools

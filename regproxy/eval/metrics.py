@@ -47,7 +47,12 @@ def mean_iou(matrix: np.ndarray) -> float:
 
 def mean_accuracy(matrix: np.ndarray) -> float:
     """Return the mean over the labelled classes of the share of their pixels that is correct, in 0..1."""
-    return mean_of_present(ratio(np.diag(matrix).astype(np.float64), matrix.sum(axis=1)))
+    return mean_of_present(accuracy_per_class(matrix))
+
+
+def accuracy_per_class(matrix: np.ndarray) -> np.ndarray:
+    """Return the share of the pixels of each class that is correct, float64 (K,); NaN without any pixel."""
+    return ratio(np.diag(matrix).astype(np.float64), matrix.sum(axis=1))
 
 
 def pixel_accuracy(matrix: np.ndarray) -> float:

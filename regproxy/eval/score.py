@@ -1,9 +1,10 @@
 """Counts of a model on a prepared split: confusion matrices, boundaries, and the entropy of its regions."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from regproxy.config.dataset import IGNORE_LABEL
 from regproxy.config.variant import Variant
 from regproxy.data.geometry import rescaled_size
 from regproxy.data.loader import decode
-from regproxy.data.shards import Shards
+from regproxy.data.shards import Record, Shards
 from regproxy.eval.boundary import boundary_counts
 from regproxy.eval.image_confusions import SparseMatrix
 from regproxy.eval.metrics import confusion_matrix
@@ -21,6 +22,16 @@ from regproxy.eval.sliding import predict, predict_multi_scale
 from regproxy.model.regions import class_counts, entropies, normalised, region_masses
 
 _MAX_COUNTS = 2**22  # counters (sub-cells x classes) in memory at once
+
+
+class Samples(Protocol):
+    """The images and labels of a split: prepared shards, or files that are read when they are needed."""
+
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int) -> Record: ...
 
 
 @dataclass
@@ -58,17 +69,48 @@ def confusion_of_shards(
     return total
 
 
-def tally_shards(model: nn.Module, shards: Shards, variant: Variant, indices: Iterable[int]) -> Tally:
+@dataclass(frozen=True)
+class ImageScore:
+    """What `tally_shards` counted for one image.
+
+    Attributes:
+        id: of the image.
+        image: (X, Y, 3), uint8 RGB.
+        prediction: (X, Y), class ids; of several scales if these are scored, else of a single one.
+        matrix: the confusion matrix of the prediction at a single scale, (K, K) int64.
+    """
+
+    id: str
+    image: np.ndarray
+    prediction: np.ndarray
+    matrix: np.ndarray
+
+
+def tally_shards(
+    model: nn.Module,
+    shards: Samples,
+    variant: Variant,
+    indices: Iterable[int],
+    *,
+    label_ids: np.ndarray | None = None,
+    on_image: Callable[[ImageScore], None] | None = None,
+) -> Tally:
     """Return the sums over the images `indices`: single scale, boundaries, regions; multi-scale if asked for.
 
     The model must be in eval mode. Only RegProxy has regions.
+
+    Args:
+        label_ids: the model's class of each label value, uint8 (256,), for data with other ids.
+        on_image: called after every image.
     """
     multi_scale = _no_counts(variant) if variant.evaluation.multi_scale_ratios else None
     boundary = np.zeros((2, variant.data.num_classes), np.int64)
     tally, settings = Tally(_no_counts(variant), boundary, multi_scale=multi_scale), _settings(variant)
     has_regions = variant.model.head == "regproxy"
     for index in indices:
-        image, label = read_pair(shards, index)
+        record = shards.read(index)
+        image, label = decode(record.image, record.label)
+        label = label if label_ids is None else label_ids[label]
         observe = partial(_add_regions, tally, label, variant, model.patch) if has_regions else None
         prediction = predict(model, image, **settings, observe=observe)
         matrix = _confusion(prediction, label, variant)
@@ -76,7 +118,10 @@ def tally_shards(model: nn.Module, shards: Shards, variant: Variant, indices: It
         tally.per_image.append(SparseMatrix.of(matrix))
         tally.boundary += boundary_counts(prediction, label, **_classes(variant))
         if tally.multi_scale is not None:
-            tally.multi_scale += _confusion(predict_multi_scale(model, image, **settings), label, variant)
+            prediction = predict_multi_scale(model, image, **settings)
+            tally.multi_scale += _confusion(prediction, label, variant)
+        if on_image is not None:
+            on_image(ImageScore(record.id, image, prediction, matrix))
     return tally
 
 

@@ -118,7 +118,7 @@ class _View:
         device, (num_classes, *sizes) = self.pixels.device, logits_shape
         per_axis = list(zip(self.axes, lines, sizes, strict=True))
         rows, columns = (stitching_matrix(*arguments).to(device) for arguments in per_axis)
-        stitched = torch.empty(rows.shape[1], columns.shape[1], num_classes, device=device)
+        stitched = torch.empty(rows.shape[1], num_classes, columns.shape[1], device=device)
         windows = list(product(*(axis.segments(own, size) for axis, own, size in per_axis)))
         limit = _PIXELS_AT_ONCE.get(device.type, 2**19)
         batch_size = max(limit // math.prod(axis.window for axis in self.axes), 1)
@@ -128,7 +128,7 @@ class _View:
             logits = self._run(images, [(row.start, column.start) for row, column in batch])
             for window, (row, column) in zip(logits, batch, strict=True):
                 needed = window[:, row.logits, column.logits]
-                stitched[row.in_stitched, column.in_stitched].copy_(needed.permute(1, 2, 0))
+                stitched[row.in_stitched, :, column.in_stitched].copy_(needed.transpose(0, 1))
             del logits  # with small regions there is no memory for the logits of two batches
         return BlockLogits(stitched, rows, columns)
 
@@ -197,17 +197,31 @@ def _classes(views: list[_View], confidence: np.ndarray | None = None) -> np.nda
     for rows, columns in blocks([view.axes for view in views], shape, device):
         logits = [view.block((rows, columns), shape) for view in views]
         block = prediction[rows.start : rows.stop, columns.start : columns.stop]
-        for tile in tiles(block.shape, shape[0], device):
-            scores = [one.tile(*tile) for one in logits]  # x y K each
+        for *tile, scores in tiles(logits):
             if len(scores) > 1:
-                scores = [sum(one.softmax(dim=-1) for one in scores)]
-            best, classes = scores[0].max(dim=-1)
-            block[tile] = classes.to(prediction.dtype)
+                scores = [sum(one.softmax(dim=1) for one in scores)]
+            best, classes = _largest(scores[0])
+            block[tuple(tile)] = classes
             if confidence is not None:
                 several = len(views) > 1
-                best = best / len(views) if several else (best - scores[0].logsumexp(dim=-1)).exp()
-                confidence[rows.start : rows.stop, columns.start : columns.stop][tile] = best.cpu().numpy()
+                best = best / len(views) if several else (best - scores[0].logsumexp(dim=1)).exp()
+                confidence[rows.start : rows.stop, columns.start : columns.stop][tuple(tile)] = (
+                    best.cpu().numpy()
+                )
     return prediction.cpu().numpy()
+
+
+def _largest(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the largest score of each pixel and its class, the first of equal ones, from scores (x, K, y).
+
+    On the CPU, where `Tensor.max` is slow for few classes, NumPy finds the class.
+    """
+    if scores.device.type != "cpu":
+        return scores.max(dim=1)
+    best, num_classes = scores.amax(dim=1, keepdim=True), scores.shape[1]
+    codes = np.arange(num_classes, 0, -1, dtype=np.uint8 if num_classes < 256 else np.int16)[:, None]
+    found = ((scores.numpy() == best.numpy()) * codes).max(axis=1)
+    return best[:, 0], torch.from_numpy(num_classes - found.clip(1))  # NaN equals nothing: the last class
 
 
 @lru_cache(maxsize=1)  # one network predicts many images

@@ -21,26 +21,30 @@ from torch import Tensor
 from regproxy.model.interpolation import bilinear_matrix, parts, source_lines
 
 _BLOCK_ELEMENTS = {"cpu": 2**26, "cuda": 2**30}  # the most elements of S at once, over all views
-_TILE_ELEMENTS = {"cpu": 2**20, "cuda": 2**25}  # the most logits of a tile
-_TILE_COLUMNS = {"cpu": 128, "cuda": 1024}
+_TILE_ELEMENTS = {"cpu": 2**20, "cuda": 2**25}  # the most elements of a tile, and of A S for its rows
+_TILE_SIDE = {"cpu": 64, "cuda": 1024}  # the most rows and columns of a tile
 _MIN_BLOCK_LINES, _MAX_BLOCK_LINES = 64, 2048  # blocks of at most 64 lines are not divided further
 
 
 @dataclass(frozen=True)
 class BlockLogits:
-    """The logits of a block in one view: `windows` is S (R, C, K), `rows` A (x, R) and `columns` B (y, C)."""
+    """The logits of a block in one view: `windows` is S (R, K, C), `rows` A (x, R) and `columns` B (y, C).
+
+    With the classes between rows and columns, both products with S are large matrix products.
+    """
 
     windows: Tensor
     rows: Tensor
     columns: Tensor
 
-    def tile(self, rows: slice, columns: slice) -> Tensor:
-        """Return the logits of a tile of the block: (x, y, K)."""
-        a, b = self.rows[rows], self.columns[columns]
-        needed_rows, needed_columns = (torch.nonzero(matrix.any(dim=0))[:, 0] for matrix in (a, b))
-        windows = self.windows[needed_rows[:, None], needed_columns]  # r c K
-        mixed = (a[:, needed_rows] @ windows.flatten(1)).view(len(a), *windows.shape[1:])  # x c K
-        return b[:, needed_columns] @ mixed  # x y K
+
+@dataclass(frozen=True)
+class _Part:
+    """Some lines of a block, the indices of the lines of S that they need, and their weights (x, r)."""
+
+    lines: slice
+    needed: Tensor
+    weights: Tensor
 
 
 @dataclass(frozen=True)
@@ -123,11 +127,35 @@ def window_starts(size: int, window: int, stride: int) -> list[int]:
     return [*range(0, last, stride), last]
 
 
-def tiles(size: tuple[int, int], num_classes: int, device: torch.device) -> Iterator[tuple[slice, slice]]:
-    """Return the tiles (rows, columns) of a block of `size`, each with a bounded number of logits."""
-    width = min(_TILE_COLUMNS.get(device.type, 128), size[1])
-    height = max(_TILE_ELEMENTS.get(device.type, 2**20) // (num_classes * width), 1)
-    return product(parts(size[0], height), parts(size[1], width))
+def tiles(views: Sequence[BlockLogits]) -> Iterator[tuple[slice, slice, list[Tensor]]]:
+    """Yield the tiles of a block: rows, columns, and the logits (x, K, y) in each view, of bounded size.
+
+    Args:
+        views: the block's logits in every view.
+    """
+    kind, num_classes = views[0].windows.device.type, views[0].windows.shape[1]
+    side = _TILE_SIDE.get(kind, 64)
+    widest = max(side, *(view.windows.shape[2] for view in views))
+    height = min(side, max(_TILE_ELEMENTS.get(kind, 2**20) // (num_classes * widest), 1))
+    columns = list(zip(*(_parts(view.columns, side) for view in views), strict=True))
+    for rows in zip(*(_parts(view.rows, height) for view in views), strict=True):
+        strips = [  # x K C each
+            (row.weights @ view.windows[row.needed].flatten(1)).unflatten(1, view.windows.shape[1:])
+            for row, view in zip(rows, views, strict=True)
+        ]
+        for places in columns:
+            pairs = zip(strips, places, strict=True)
+            logits = [strip[:, :, place.needed] @ place.weights.T for strip, place in pairs]
+            yield rows[0].lines, places[0].lines, logits
+
+
+def _parts(matrix: Tensor, length: int) -> list[_Part]:
+    """Return the lines of A or B in parts of at most `length` lines."""
+    found = []
+    for part in parts(len(matrix), length):
+        needed = torch.nonzero(matrix[part].any(dim=0))[:, 0]
+        found.append(_Part(part, needed, matrix[part][:, needed]))
+    return found
 
 
 def blocks(

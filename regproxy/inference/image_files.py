@@ -1,23 +1,50 @@
 """What commands with a user's own images share: which files they read, and which they may write."""
 
 import csv
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from regproxy.config.variant import Variant
-from regproxy.data.images import decode_image
+from regproxy.config.formats import FORMATS
 from regproxy.errors import DataError
+from regproxy.raw.folders import list_files, text_of
 from regproxy.storage.atomic import atomic_file
 
-SUFFIXES = (".jpg", ".jpeg", ".png")
+SUFFIXES = FORMATS["folder"].image_suffixes
 _CLASSES_FILE, _CLASSES_HEAD = "classes.csv", ("id", "class", "colour")
+_NAMED = 5  # skipped files that a line names
 
 
-def find_images(inputs: Sequence[Path], out: Path, endings: Sequence[str]) -> dict[Path, Path]:
-    """Return the images to read, by what their outputs' paths have in common (see `output_path`).
+@dataclass
+class ImageFiles:
+    """The images of a command, and what was skipped in their folders.
+
+    Attributes:
+        sources: each image by what the paths of its outputs have in common (see `output_path`), in natural
+            order: frame2 is before frame10.
+        skipped: the skipped files and folders by reason, such as "hidden or temporary".
+    """
+
+    sources: dict[Path, Path] = field(default_factory=dict)
+    skipped: dict[str, list[str]] = field(default_factory=dict)
+
+    def skipped_lines(self) -> list[str]:
+        """Return a line for each reason: how many files were skipped, and the names of the first ones."""
+        lines = []
+        for reason, names in self.skipped.items():
+            shown = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+            lines.append(f"skipped {len(names)} {'file' if len(names) == 1 else 'files'} ({reason}): {shown}")
+        return lines
+
+
+def find_images(inputs: Sequence[Path], out: Path, endings: Sequence[str]) -> ImageFiles:
+    """Return the images to read and the files that are skipped.
+
+    Hidden and temporary files and everything below `out` are skipped. Linked folders are read, each once.
 
     Args:
         inputs: images and folders. Images below a folder keep their relative paths below `out`.
@@ -28,28 +55,30 @@ def find_images(inputs: Sequence[Path], out: Path, endings: Sequence[str]) -> di
         DataError: an input is missing, a folder has no images, two images have the same output path, or an
             output would overwrite an image.
     """
-    sources: dict[Path, Path] = {}
-    for given in inputs:
+    found = ImageFiles()
+    for given in dict.fromkeys(inputs):
         if given.is_dir():
-            images = [path for path in _files_below(given, out) if path.suffix.lower() in SUFFIXES]
-            names = {path: path.relative_to(given) for path in images}
-            if not names:
-                raise DataError(f"{given} has no images ({', '.join(SUFFIXES)}). Give another folder.")
+            names = _images_below(given, out, found)
         elif given.exists():
             names = {given: Path(given.name)}
         else:
-            raise DataError(f"{given} is missing. Give images or folders of images.")
+            raise DataError(f"{text_of(given)} is missing. Give images or folders of images.")
         for source, name in names.items():
             base = out / name.with_suffix("")
-            other = sources.setdefault(base, source)
-            if other != source:
-                path = output_path(base, endings[0])
-                raise DataError(f"{other} and {source} would both be {path}. Process them separately.")
-    outputs = {output_path(base, ending).resolve() for base in sources for ending in endings}
-    for source in sources.values():
+            other = found.sources.setdefault(base, source)
+            if other.resolve() != source.resolve():
+                path = text_of(output_path(base, endings[0]))
+                raise DataError(
+                    f"{text_of(other)} and {text_of(source)} would both be {path}. Process them separately."
+                )
+    outputs = {output_path(base, ending).resolve() for base in found.sources for ending in endings}
+    for source in found.sources.values():
         if source.resolve() in outputs:
-            raise DataError(f"{source} would be overwritten by an output. Choose a folder other than {out}.")
-    return sources
+            raise DataError(
+                f"{text_of(source)} would be overwritten by an output. "
+                f"Choose a folder other than {text_of(out)}."
+            )
+    return found
 
 
 def output_path(base: Path, ending: str) -> Path:
@@ -65,78 +94,58 @@ def check_free(outputs: Sequence[Path], out: Path, product: str) -> None:
     """
     existing = next(folder for folder in (out, *out.resolve().parents) if folder.exists())
     if not existing.is_dir():
-        raise DataError(f"{existing} is a file. Choose a folder for the {product}.")
+        raise DataError(f"{text_of(existing)} is a file. Choose a folder for the {product}.")
     try:
         has_predictions = (out / _CLASSES_FILE).read_text().startswith(",".join(_CLASSES_HEAD))
     except (FileNotFoundError, UnicodeDecodeError):
         has_predictions = False
     taken = [] if has_predictions else [path for path in (*outputs, out / _CLASSES_FILE) if path.exists()]
     if taken:
-        raise DataError(f"{taken[0]} exists and is no output of regproxy. Choose a folder other than {out}.")
+        raise DataError(
+            f"{text_of(taken[0])} exists and is no output of regproxy. "
+            f"Choose a folder other than {text_of(out)}."
+        )
 
 
-def process_images(
-    sources: Mapping[Path, Path],
-    process: Callable[[np.ndarray, Path], str | None],
-    progress: Callable[[int, int], None] | None = None,
-) -> list[str]:
-    """Decode each image, turned upright as its EXIF orientation says, and process it; return the problems.
-
-    Args:
-        sources: from `find_images`.
-        process: called with an image, uint8 (X, Y, 3), and its base; returns a problem with it or None.
-        progress: called after every image with (finished images, all images).
-    """
-    problems = []
-    for done, (base, source) in enumerate(sources.items(), start=1):
-        try:
-            image = decode_image(source.read_bytes(), upright=True)
-        except (OSError, DataError) as error:
-            problem = str(error)
-        else:
-            problem = process(image, base)
-        if problem is not None:
-            problems.append(f"{source}: {problem}")
-        if progress is not None:
-            progress(done, len(sources))
-    return problems
-
-
-def skipped_files(inputs: Sequence[Path], out: Path) -> list[Path]:
-    """Return the files in the given folders that `find_images` leaves out because of their suffix."""
-    return [
-        path
-        for folder in inputs
-        if folder.is_dir()
-        for path in _files_below(folder, out)
-        if path.suffix.lower() not in SUFFIXES
-    ]
-
-
-def write_classes(variant: Variant, colours: np.ndarray, out: Path) -> None:
-    """Write classes.csv to the folder `out`: ids, names and colours (K, 3) of the classes."""
+def write_classes(classes: Sequence[str], ids: Sequence[int], colours: np.ndarray, out: Path) -> None:
+    """Write classes.csv to the folder `out`: the id, name and colour (K, 3) of each class."""
     with atomic_file(out / _CLASSES_FILE) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(_CLASSES_HEAD)
-        for number, (name, colour) in enumerate(zip(variant.data.classes, colours, strict=True)):
+        for number, name, colour in zip(ids, classes, colours, strict=True):
             writer.writerow((number, name, "#{:02x}{:02x}{:02x}".format(*colour)))
 
 
-def save_picture(picture: Image.Image, path: Path, kind: str) -> None:
-    """Write a picture as a file of Pillow's format `kind`, completely or not at all."""
+def save_picture(picture: Image.Image, path: Path, kind: str, **options: object) -> None:
+    """Write a picture as a file of Pillow's format `kind`, with its options, completely or not at all."""
     with atomic_file(path) as temporary:
-        picture.save(temporary, format=kind)
+        picture.save(temporary, format=kind, **options)
 
 
-def _files_below(folder: Path, out: Path, ancestors: tuple[Path, ...] = ()) -> Iterator[Path]:
-    """Yield the files below a folder, also in linked folders, except hidden ones and those below `out`."""
-    real = folder.resolve()
-    if real in ancestors or (ancestors and real == out.resolve()):
-        return
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            yield from _files_below(path, out, (*ancestors, real))
-        else:
-            yield path
+def _images_below(folder: Path, out: Path, found: ImageFiles) -> dict[Path, Path]:
+    """Return the images below a folder and their relative paths; add what is skipped to `found`."""
+    listing = list_files(folder, without=out)
+    images = [path for path in listing.files if path.suffix.lower() in SUFFIXES]
+    others = [path for path in listing.files if path.suffix.lower() not in SUFFIXES]
+    reasons = {
+        f"not {', '.join(SUFFIXES)}": others,
+        "hidden or temporary": listing.left_out,
+        "a folder that is read under another name": listing.repeated,
+    }
+    skipped = {reason: [text_of(path) for path in paths] for reason, paths in reasons.items()}
+    for reason, names in (skipped | {"a folder that cannot be listed": listing.unreadable}).items():
+        if names:
+            known = found.skipped.setdefault(reason, [])
+            known += [name for name in names if name not in known]
+    if not images:
+        had = "".join(f" It has {line.removeprefix('skipped ')}." for line in found.skipped_lines())
+        raise DataError(f"{text_of(folder)} has no images ({', '.join(SUFFIXES)}).{had} Give another folder.")
+    return {path: path.relative_to(folder) for path in sorted(images, key=_natural)}
+
+
+def _natural(path: Path) -> list[tuple[int, int, str]]:
+    """Return a key that sorts numbers in names by their value."""
+    pieces = re.split(r"(\d+)", str(path), flags=re.ASCII)
+    return [
+        (1, int(piece), "") if piece.isdecimal() and piece.isascii() else (0, 0, piece) for piece in pieces
+    ]

@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,21 +13,20 @@ from PIL import Image
 
 from regproxy.config.variant import Evaluation
 from regproxy.data.geometry import rescaled_size
-from regproxy.data.labels import palette
 from regproxy.drawing.regions import border_lines, draw_heat, enlarged
 from regproxy.errors import ConfigError, DataError
 from regproxy.eval.image_regions import ImageRegions, image_regions, token_grid
 from regproxy.eval.token_choice import candidates, choose_tokens, classes_by_shape
 from regproxy.inference.image_files import (
+    ImageFiles,
     check_free,
     find_images,
     output_path,
-    process_images,
     save_picture,
     write_classes,
 )
-from regproxy.model.device import named_device
-from regproxy.runs.saved_model import load_model, load_variant
+from regproxy.inference.image_workers import process_images
+from regproxy.inference.load import load
 from regproxy.storage.atomic import atomic_file
 
 _BORDERS, _IDS, _HEAT, _TOKENS = "-borders.png", "-regions.png", "-heat.png", "-tokens.csv"
@@ -36,15 +36,16 @@ _HEAT_SIDE = 1200  # smaller images are enlarged to about this many pixels, so t
 
 
 def draw_region_files(
-    run: str | os.PathLike,
+    source: str | os.PathLike,
     inputs: Sequence[Path],
     out: Path,
     *,
     tokens: Sequence[str] = (),
-    device: str | torch.device = "cpu",
+    device: str | torch.device | None = None,
+    image_range: tuple[float, float] | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> list[str]:
-    """Draw the regions of images with the model in a run folder; return a message for each image that failed.
+) -> tuple[ImageFiles, list[str]]:
+    """Draw the regions of images; return the files found and a message for each image that failed.
 
     Write four files to `out` for each image, and `classes.csv` as `predict_files` does:
 
@@ -59,7 +60,7 @@ def draw_region_files(
       and its number in the heat picture.
 
     Args:
-        run, inputs, out, device, progress: as in `predict_files`.
+        source, inputs, out, device, image_range, progress: as in `predict_files`.
         tokens: tokens for the heat picture as "row,column"; by default they are chosen by `choose_tokens`
             from the predicted classes.
 
@@ -67,28 +68,31 @@ def draw_region_files(
         ConfigError: the device cannot be used.
         DataError: as in `predict_files`.
     """
-    variant = load_variant(run)
     endings = (_BORDERS, _IDS, _HEAT, _TOKENS)
-    sources = find_images(inputs, out, endings)
-    check_free([output_path(base, ending) for ending in endings for base in sources], out, "pictures")
-    model = load_model(run, named_device(device))
-    write_classes(variant, palette(variant.data), out)
-    recipe, evaluation = variant.recipe, variant.evaluation
+    files = find_images(inputs, out, endings)
+    check_free([output_path(base, ending) for ending in endings for base in files.sources], out, "pictures")
+    model = load(source, device)
+    network, evaluation = model.network, model.variant.evaluation
+    write_classes(model.classes, range(len(model.classes)), model.palette, out)
+    one_at_a_time = threading.Lock()  # Matplotlib draws in one thread
 
-    def draw(image: np.ndarray, base: Path) -> str | None:
-        try:
-            _check_number_of_tokens(image.shape[:2], evaluation, model.patch)
-            places = [_parse_token(text, image.shape[:2], evaluation, model.patch) for text in tokens]
-            places = list(dict.fromkeys(places))
-        except (ConfigError, DataError) as error:
-            return str(error)
+    def find_regions(image: np.ndarray) -> tuple[ImageRegions, list[tuple[int, int]]]:
+        size = image.shape[:2]
+        _check_number_of_tokens(size, evaluation, network.patch)
+        places = [_parse_token(text, size, evaluation, network.patch) for text in tokens]
+        recipe = model.variant.recipe
         regions = image_regions(
-            model, image, evaluation=evaluation, mean=recipe.image_mean, std=recipe.image_std
+            network, image, evaluation=evaluation, mean=recipe.image_mean, std=recipe.image_std
         )
-        _write_files(regions, image, places or _choose(regions), variant.data.classes, base)
-        return None
+        return regions, list(dict.fromkeys(places)) or _choose(regions)
 
-    return process_images(sources, draw, progress)
+    def draw(image: np.ndarray, found: tuple[ImageRegions, list[tuple[int, int]]], base: Path) -> None:
+        with one_at_a_time:
+            _write_files(found[0], image, found[1], model.classes, base)
+
+    return files, process_images(
+        files.sources, find_regions, draw, device=model.device, image_range=image_range, progress=progress
+    )
 
 
 def _check_number_of_tokens(size: tuple[int, int], evaluation: Evaluation, patch: int) -> None:

@@ -47,9 +47,8 @@ def score_run(trial: Trial, device: torch.device) -> dict[str, Any]:
     """
     started = time.monotonic()
     local = local_run(trial)
-    scores = score_network(
-        load_model(local.workspace.run_dir, device), local.variant, Path(local.workspace.data_dir)
-    )
+    model = load_model(local.workspace.run_dir, device)
+    scores = score_network(model, local.variant, Path(local.workspace.data_dir))
     parts = result_parts(local)
     return {
         "format": RECORD_FORMAT,

@@ -63,7 +63,7 @@ def test_predict_equals_the_plain_reference(
     size: tuple[int, int], evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(stitching._TILE_ELEMENTS, "cpu", 5 * 11 * 7)  # tiles of seven rows
-    monkeypatch.setitem(stitching._TILE_COLUMNS, "cpu", 11)
+    monkeypatch.setitem(stitching._TILE_SIDE, "cpu", 11)
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     model = Toy().eval()
     prediction = predict(model, image, evaluation=evaluation, mean=IMAGENET_MEAN, std=IMAGENET_STD)

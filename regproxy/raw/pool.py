@@ -152,7 +152,7 @@ def _sort_files(pool: Pool, files: list[Path], folder: Path, suffixes: tuple[str
             f"{text_of(not_read[0])}. Convert them to JPEG or PNG, or move them to another folder."
         )
     elif not found:
-        hint = "" if not files else f" It has {text_of(files[0].relative_to(folder))}."
+        hint = "" if not files else f" It has files of other names, such as {text_of(files[0].name)}."
         if what == "labels" and files and files[0].suffix.lower() in _JPEG:
             hint += " JPEG changes label values near edges: save labels as PNG."
         pool.problems.append(
@@ -167,7 +167,8 @@ def _missing(folder: Path, suffixes: tuple[str, ...], what: str) -> str:
     folders = [name for name in inside if (parent / name).is_dir()]
     remedy = f"Put the {what} ({_kinds(suffixes)}) there"
     if folders:
-        remedy += f", or name your folder in the profile: {text_of(parent)} has {', '.join(folders[:6])}"
+        names = ", ".join(text_of(name) for name in folders[:6])
+        remedy += f", or name your folder under images, labels or splits: {text_of(parent)} has {names}"
     elif any(ending_of(name, suffixes) for name in inside):
         remedy += f", or set val_share: 0.2 to draw the splits: {text_of(parent)} has {what} but no folders"
     return f"{text_of(folder)} is missing. {remedy}."

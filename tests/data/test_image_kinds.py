@@ -1,6 +1,7 @@
 """Image files as people have them: kinds, depths, EXIF orientations, damage; what shards keep of them."""
 
 import io
+import os
 import zlib
 
 import cv2
@@ -11,6 +12,7 @@ from PIL import Image, ImageOps
 from regproxy.data.images import match_label, read_image
 from regproxy.data.loader import decode
 from regproxy.errors import DataError
+from regproxy.raw.decoding import decoder_messages
 from regproxy.raw.encoded import open_picture
 
 BLURRED = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8), (0, 0), 2)
@@ -149,6 +151,20 @@ def test_a_few_bytes_before_the_end_of_a_jpeg_are_harmless() -> None:
     assert read_image(encoded[:-2] + bytes(5) + encoded[-2:]).pixels.shape == IMAGE.shape
     with pytest.raises(DataError, match="the image is damaged"):
         read_image(encoded[:-2] + bytes(500) + encoded[-2:])
+
+
+def test_only_the_lines_of_decoders_are_kept_from_stderr(capfd: pytest.CaptureFixture) -> None:
+    with decoder_messages() as messages:
+        os.write(2, b"a line of another thread\nCorrupt JPEG data: premature end of data segment\n")
+    assert capfd.readouterr().err == "a line of another thread\n"
+    assert messages[1] == "Corrupt JPEG data: premature end of data segment"
+
+
+def test_smaller_copies_of_a_page_do_not_count() -> None:
+    small = Image.fromarray(IMAGE[::2, ::2].copy())
+    small.encoderinfo = {"tiffinfo": {254: 1}}
+    encoded = pillow("TIFF", save_all=True, append_images=[small])
+    np.testing.assert_array_equal(read_image(encoded).pixels, IMAGE)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])

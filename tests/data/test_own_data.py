@@ -87,4 +87,4 @@ def test_every_image_of_a_share_is_prepared_once(data: DataConfig, tmp_path: Pat
         for shards in (Shards(tmp_path / "out", split) for split in ("train", "val", "test"))
     ]
     assert all(part == sorted(part) and part for part in ids)
-    assert sorted(sum(ids, [])) == sorted(f"p{index}" for index in range(40))
+    assert sorted(id for part in ids for id in part) == sorted(f"p{index}" for index in range(40))

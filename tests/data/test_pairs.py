@@ -128,7 +128,7 @@ def test_endings_that_pair_are_proposed(tmp_path: Path, images: str, labels: str
 def test_folders_of_other_names(tmp_path: Path) -> None:
     fill(tmp_path, "JPEGImages/{split}/{id}.jpg", "SegmentationClass/{split}/{id}.png")
     problems = find_pairs(config(tmp_path)).problems
-    assert "name your folder in the profile" in problems[0] and "JPEGImages" in problems[0]
+    assert "name your folder under images, labels or splits" in problems[0] and "JPEGImages" in problems[0]
     assert accepted(tmp_path, images="JPEGImages", labels="SegmentationClass") == {
         "train": "a b c",
         "val": "d",

@@ -8,10 +8,19 @@ import cv2
 import numpy as np
 
 from regproxy.errors import DataError
-from regproxy.raw.decoding import decode_with_messages
-from regproxy.raw.encoded import check_single, exif_orientation, kind_of, open_picture, png_depth
+from regproxy.raw.decoding import decode_with_messages, decoder_messages
+from regproxy.raw.encoded import (
+    check_single,
+    decode_picture,
+    exif_orientation,
+    kind_of,
+    open_picture,
+    png_depth,
+    tiff_depth,
+)
 
 _COLOUR = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+_TIFF_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")  # Pillow converts them to RGB
 _ROWS = 256  # rows that are scaled at once
 _EXTRANEOUS = re.compile(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0xd9")
 _HARMLESS_BYTES = 16  # some cameras write a few bytes too many before the end of a JPEG
@@ -66,14 +75,18 @@ def read_image(encoded: bytes, *, image_range: tuple[float, float] | None = None
     except DataError as error:
         raise DataError(f"the image is invalid: {error}") from None
     deep = kind == "TIFF" or (kind == "PNG" and png_depth(encoded)[0] == 16)
-    pixels, messages = decode_with_messages(encoded, cv2.IMREAD_UNCHANGED if deep else _COLOUR)
+    pixels = _shallow_tiff(encoded) if kind == "TIFF" else None
     if pixels is None:
-        raise DataError(f"the image cannot be decoded: {_reason(encoded, kind)}")
-    for message in messages:
-        if _is_damage(message):
-            raise DataError(f"the image is damaged ({message.partition(': ')[2] or message}). Replace it.")
-    if deep:
-        pixels = _to_rgb(pixels, image_range)
+        pixels, messages = decode_with_messages(encoded, cv2.IMREAD_UNCHANGED if deep else _COLOUR)
+        if pixels is None:
+            raise DataError(f"the image cannot be decoded: {_reason(encoded, kind)}")
+        for message in messages:
+            if _is_damage(message):
+                raise DataError(
+                    f"the image is damaged ({message.partition(': ')[2] or message}). Replace it."
+                )
+        if deep:
+            pixels = _to_rgb(pixels, image_range)
     stored = encode_png(pixels) if deep or kind in ("BMP", "WebP") else encoded
     return RawImage(pixels, stored, exif_orientation(encoded, kind))
 
@@ -109,6 +122,23 @@ def encode_png(pixels: np.ndarray) -> bytes:
     return cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
+def _shallow_tiff(encoded: bytes) -> np.ndarray | None:
+    """Return the pixels of a TIFF of at most 8 bits, (H, W, 3) uint8 RGB; None for any other TIFF.
+
+    Pillow drops alpha as OpenCV does for a PNG. OpenCV would multiply the colours of a TIFF by it.
+    """
+    if tiff_depth(encoded) > 8:
+        return None
+    try:
+        picture = open_picture(encoded, "TIFF")
+        if picture.mode not in _TIFF_MODES:
+            raise DataError(f"its pixels are {picture.mode}. Save it as an 8-bit PNG.")
+        with decoder_messages():
+            return np.asarray(decode_picture(picture).convert("RGB"))
+    except DataError as error:
+        raise DataError(f"the image cannot be decoded: {error}") from None
+
+
 def _is_damage(message: str) -> bool:
     extraneous = _EXTRANEOUS.search(message)
     if extraneous:
@@ -122,7 +152,7 @@ def _reason(encoded: bytes, kind: str) -> str:
         picture = open_picture(encoded, kind)
     except DataError as error:
         return str(error)
-    return f"this {kind} of mode {picture.mode} is damaged or of a rare kind. Save it as JPEG or 8-bit PNG."
+    return f"this {kind} ({picture.mode}) breaks off, is damaged or of a rare kind. Save it as an 8-bit PNG."
 
 
 def _to_rgb(pixels: np.ndarray, image_range: tuple[float, float] | None) -> np.ndarray:

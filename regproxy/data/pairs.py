@@ -122,7 +122,7 @@ def _listed(root: Path, place: str, pool: Pool) -> list[str]:
     except DataError as error:
         pool.problems.append(str(error))
         return []
-    folder = pool.image_folder.relative_to(root).as_posix()
+    folder = Path(os.path.relpath(pool.image_folder, root)).as_posix()
     ids = {line: listed_id(line, pool.images, folder=folder, suffixes=pool.image_suffixes) for line in lines}
     unknown = [line for line in lines if ids[line] is None]
     if unknown and pool.images:

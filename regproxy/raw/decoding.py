@@ -3,6 +3,9 @@
 import os
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
 
 import cv2
 import numpy as np
@@ -12,35 +15,53 @@ _DECODERS = ("Corrupt JPEG", "Premature end", "Invalid", "Unsupported", "libpng"
 
 
 def decode_with_messages(encoded: bytes, flags: int) -> tuple[np.ndarray | None, list[str]]:
-    """Return a decoded image, or None, and the lines that the decoder wrote to stderr.
+    """Return an image as OpenCV decodes it, or None, and the lines that the decoder wrote to stderr.
 
     OpenCV returns a JPEG whose data break off as an image with a grey rest. Only libjpeg's line on stderr
-    reveals it, so stderr (file descriptor 2) is a temporary file during this call. Lines that another thread
-    writes during the call are passed on.
+    reveals it.
     """
-    buffer = np.frombuffer(encoded, np.uint8)
-    with _ONE_AT_A_TIME, tempfile.TemporaryFile() as captured:
+    with decoder_messages() as messages:
         try:
-            stderr = os.dup(2)
-        except OSError:  # the process has no stderr
-            return _decode(buffer, flags), []
-        try:
-            os.dup2(captured.fileno(), 2)
-            image = _decode(buffer, flags)
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-        captured.seek(0)
-        lines = captured.read().splitlines()
-    messages = [line.decode("utf-8", "replace") for line in lines]
-    others = [line for line, text in zip(lines, messages, strict=True) if not text.startswith(_DECODERS)]
-    if others:
-        os.write(2, b"\n".join(others) + b"\n")
+            image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+        except cv2.error:
+            image = None
     return image, messages
 
 
-def _decode(buffer: np.ndarray, flags: int) -> np.ndarray | None:
-    try:
-        return cv2.imdecode(buffer, flags)
-    except cv2.error:
-        return None
+@contextmanager
+def decoder_messages() -> Iterator[list[str]]:
+    """Keep the lines that decoders write to stderr from the terminal; they are in the list at the end.
+
+    Decoders write to file descriptor 2 themselves, so it is a temporary file meanwhile. Lines that do not
+    begin like those of a decoder come from other threads, and are passed on.
+    """
+    messages: list[str] = []
+    with _ONE_AT_A_TIME, _scratch_file() as captured:
+        try:
+            stderr = os.dup(2)
+        except OSError:  # the process has no stderr
+            yield messages
+            return
+        try:
+            os.dup2(captured.fileno(), 2)
+            yield messages
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            if os.fstat(captured.fileno()).st_size:
+                captured.seek(0)
+                lines = captured.read().decode("utf-8", "replace").splitlines()
+                messages += lines
+                _pass_on([line for line in lines if line.strip() and not line.startswith(_DECODERS)])
+
+
+def _pass_on(lines: list[str]) -> None:
+    if lines:
+        os.write(2, ("\n".join(lines) + "\n").encode())
+
+
+def _scratch_file() -> IO[bytes]:
+    """Return an empty file without a name, in memory where the system can."""
+    return (
+        open(os.memfd_create("decoder"), "w+b") if hasattr(os, "memfd_create") else tempfile.TemporaryFile()
+    )

@@ -17,7 +17,8 @@ _READERS = {
 }
 _DAMAGED = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError)
 _EXIF_SEARCH = 2**16  # bytes at the start, and at the end, of a file in which EXIF data are looked for
-_REDUCED_TAG, _ORIENTATION_TAG = 254, 274  # bit 0 of the first: a smaller copy of another page
+_REDUCED_TAG, _DEPTH_TAG, _ORIENTATION_TAG = 254, 258, 274  # bit 0 of the first: a copy of another page
+_SHORT = 3  # TIFF's type of 16-bit integers
 _MAX_TAGS = 4096  # of a page; more are damage
 
 
@@ -37,6 +38,11 @@ def kind_of(encoded: bytes) -> str | None:
 def png_depth(encoded: bytes) -> tuple[int, int]:
     """Return the bit depth and the colour type of a PNG: 0 grey, 2 RGB, 3 palette, 4 and 6 with alpha."""
     return (encoded[24], encoded[25]) if len(encoded) > 25 else (0, 0)
+
+
+def tiff_depth(encoded: bytes) -> int:
+    """Return the bits of a channel of the first page of a TIFF."""
+    return next(_directories(encoded), {}).get(_DEPTH_TAG, 1)
 
 
 def open_picture(encoded: bytes, kind: str) -> Image.Image:
@@ -64,7 +70,7 @@ def decode_picture(picture: Image.Image) -> Image.Image:
     try:
         picture.load()
     except _DAMAGED as error:
-        raise DataError(f"it cannot be decoded ({error}). Replace it.") from None
+        raise DataError(f"its data break off or are damaged ({error}). Replace it.") from None
     return picture
 
 
@@ -103,7 +109,7 @@ def exif_orientation(encoded: bytes, kind: str) -> int:
 def _directories(encoded: bytes, start: int = 0) -> Iterator[dict[int, int]]:
     """Yield the tags of each page of a TIFF or BigTIFF that begins at `start`, which EXIF data are too.
 
-    The value of a tag is its first integer, or the place of a longer value. Damaged data end the pages.
+    The value of a tag is its first integer. Damaged data end the pages.
     """
     order = {b"II": "little", b"MM": "big"}.get(encoded[start : start + 2])
     if order is None:
@@ -121,8 +127,11 @@ def _directories(encoded: bytes, start: int = 0) -> Iterator[dict[int, int]]:
         seen.add(place)
         first = start + place + count_size
         end = first + entry_size * min(number(start + place, count_size), _MAX_TAGS)
-        yield {
-            number(entry, 2): number(entry + entry_size - offset_size, 2 if number(entry + 2, 2) == 3 else 4)
-            for entry in range(first, end, entry_size)
-        }
+        tags = {}
+        for entry in range(first, end, entry_size):
+            value, size = entry + entry_size - offset_size, 2 if number(entry + 2, 2) == _SHORT else 4
+            if size * number(entry + 4, offset_size) > offset_size:  # the values lie elsewhere
+                value = start + number(value, offset_size)
+            tags[number(entry, 2)] = number(value, size)
+        yield tags
         place = number(end, offset_size)

@@ -50,7 +50,7 @@ def list_files(folder: Path, *, without: Path | None = None) -> Listing:
                 listing.left_out.append(path)
             elif entry.is_dir():
                 (links if entry.is_symlink() else folders).append(path)
-            else:
+            elif entry.is_file() or entry.is_symlink():  # a broken link is named when it is read
                 listing.files.append(path)
         # The stack takes links last, so that a folder keeps its own name rather than that of a link to it.
         pending = [*reversed(links), *pending, *reversed(folders)]

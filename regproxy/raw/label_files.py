@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 
 from regproxy.errors import DataError
-from regproxy.raw.decoding import decode_with_messages
-from regproxy.raw.encoded import check_single, decode_picture, kind_of, open_picture, png_depth
+from regproxy.raw.decoding import decode_with_messages, decoder_messages
+from regproxy.raw.encoded import check_single, decode_picture, kind_of, open_picture, png_depth, tiff_depth
 
 _KINDS = ("PNG", "TIFF", "BMP")
+_MODES = ("1", "L", "P", "LA", "RGB", "RGBA", "I", "F")
 _STRETCH = {2: 85, 4: 17}  # Pillow stretches grey values of 2 and 4 bits to 0..255
 
 
@@ -44,15 +45,19 @@ def read_pixels(encoded: bytes) -> LabelPixels:
         return _with_opencv(encoded)
     # Not OpenCV in general, which returns a palette's colours instead of its indices.
     picture = open_picture(encoded, kind)
-    bits = picture.tag_v2.get(258, (1,)) if kind == "TIFF" else (depth,)
-    if kind == "TIFF" and len(bits) > 1 and max(bits) > 8:
-        return _with_opencv(encoded)
-    decode_picture(picture)
+    if kind == "TIFF":
+        depth = tiff_depth(encoded)
+        if depth > 8 and picture.mode in ("RGB", "RGBA"):
+            return _with_opencv(encoded)
+    if picture.mode not in _MODES and not picture.mode.startswith("I;16"):
+        raise DataError(f"its pixels are {picture.mode}: expected class ids or RGB. Save it as a PNG.")
+    with decoder_messages():
+        decode_picture(picture)
     values, palette = np.asarray(picture), None
     if picture.mode == "P":
         palette = np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
-    if picture.mode == "L" and colour_type == 0 and bits[0] in _STRETCH:
-        values = values // _STRETCH[bits[0]]
+    if picture.mode == "L" and colour_type == 0 and depth in _STRETCH:
+        values = values // _STRETCH[depth]
     return LabelPixels(_without_alpha(values), picture.mode, palette)
 
 

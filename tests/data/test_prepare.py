@@ -154,7 +154,7 @@ def test_one_bit_label(data: DataConfig) -> None:
         ),
         ("annotations/train/p1.png", png(np.dstack([IMAGE, LABEL])), "transparency varies"),
         ("annotations/train/p1.png", jpeg(LABEL), "it is a JPEG, which changes values"),
-        ("annotations/train/p1.png", png(LABEL)[:80], "it cannot be decoded"),
+        ("annotations/train/p1.png", png(LABEL)[:80], "its data break off or are damaged"),
         ("annotations/train/p9.png", png(LABEL), "has no image of the same name"),
         ("images/train/p9.jpg", jpeg(IMAGE), "has no label: expected"),
     ],

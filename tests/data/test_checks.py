@@ -1,6 +1,7 @@
 """Statistics of prepared data, and mistakes of a whole data set: refused or warned of, with the remedy."""
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import pytest
 
 from regproxy.config.dataset import DataConfig
 from regproxy.config.formats import FORMATS
+from regproxy.data.checks import find_mistakes
 from regproxy.data.prepare import prepare
 from regproxy.data.shards import MANIFEST
-from regproxy.data.statistics import read_statistics
+from regproxy.data.statistics import SplitCounts, read_statistics
 from regproxy.errors import DataError
 
 SIZE = 20  # pixels of a side
@@ -63,13 +65,13 @@ ALL = {0: 0.5, 1: 0.3, 2: 0.2}
 def test_statistics_count_pixels_images_and_void(write: Write, tmp_path: Path) -> None:
     data = write([ALL, {0: 0.75, 1: 0.15, 255: 0.1}], [ALL])
     manifest = prepare(data, tmp_path / "out", workers=1)
-    train, pixels = manifest["statistics"]["train"], SIZE**2
+    train = manifest["statistics"]["train"]
     assert (train["num_images"], train["width"], train["height"]) == (2, [20, 20], [20, 20])
     assert (train["pixels"], train["void_pixels"], train["void_share"]) == (800, 40, 0.05)
     assert train["classes"]["a"] == {"pixels": 500, "share": round(500 / 760, 6), "images": 2}
     assert train["classes"]["c"]["images"] == 1
     assert sum(one["pixels"] for one in train["classes"].values()) == 760
-    assert manifest["statistics"]["val"]["classes"]["b"]["pixels"] == 0.3 * pixels
+    assert manifest["statistics"]["val"]["classes"]["b"]["pixels"] == 0.3 * SIZE**2
     assert manifest["warnings"] == []
     stored = read_statistics(tmp_path / "out")
     assert (stored.splits, stored.warnings) == (manifest["statistics"], ())
@@ -145,15 +147,14 @@ def test_masks_that_were_exported_in_two_ways(write: Write, tmp_path: Path) -> N
 
 
 def test_255_may_be_a_class(write: Write, tmp_path: Path) -> None:
-    label = {0: 0.3, 255: 0.7}
-    data = write([label], [label], "ab", values=((0,), (255,)))
+    labels = [{0: 0.3, 255: 0.7}]
+    data = write(labels, labels, "ab", values=((0,), (255,)))
     manifest = prepare(data, tmp_path / "out", workers=1)
     assert manifest["warnings"] == []
     assert manifest["statistics"]["train"]["classes"]["b"]["pixels"] == 0.7 * SIZE**2
 
 
 def test_labels_in_colours_are_counted(write: Write, tmp_path: Path) -> None:
-    """Grey colours in one channel; the label has no values then, only classes."""
     colours = (((0, 0, 0),), ((128, 128, 128),), ((255, 255, 255),))
     data = write([{0: 0.5, 128: 0.25, 255: 0.25}], [{0: 0.5, 128: 0.5}], colours=colours)
     manifest = prepare(data, tmp_path / "out", workers=1)
@@ -165,9 +166,9 @@ def test_labels_in_colours_are_counted(write: Write, tmp_path: Path) -> None:
 
 
 def test_absent_classes_are_accepted_by_name(write: Write, tmp_path: Path) -> None:
-    data = write([{0: 0.6, 1: 0.4}], [{0: 0.6, 1: 0.4}], absent_classes=("c",))
-    assert warnings(data, tmp_path) == []
-    (found,) = warnings(write([{0: 0.6, 1: 0.4}], [ALL], absent_classes=("c",)), tmp_path)
+    two = [{0: 0.6, 1: 0.4}]
+    assert warnings(write(two, two, absent_classes=("c",)), tmp_path) == []
+    (found,) = warnings(write(two, [ALL], absent_classes=("c",)), tmp_path)
     assert "class 'c' has pixels in val but not in train" in found
 
 
@@ -196,15 +197,23 @@ def test_labels_of_an_official_format_that_were_renumbered(write: Write, tmp_pat
 
 def test_an_image_in_two_splits_is_a_warning(write: Write, tmp_path: Path) -> None:
     data = write([ALL, ALL], [ALL])
-    raw = tmp_path / "raw/images"
-    (raw / "val/0.jpg").write_bytes((raw / "train/1.jpg").read_bytes())
+    shutil.copy(tmp_path / "raw/images/train/1.jpg", tmp_path / "raw/images/val/0.jpg")
     (found,) = warnings(data, tmp_path)
     assert "1 image file is in two splits" in found and "train '1' is val '0'" in found
 
 
 def test_a_damaged_file_hides_no_class(write: Write, tmp_path: Path) -> None:
-    """The counts lack the damaged file, so only the file is to blame."""
     data = write([{0: 1.0}, ALL], [ALL])
     (tmp_path / "raw/images/train/1.jpg").write_bytes(b"no image")
     message = refusal(data, tmp_path)
     assert "1 problem." in message and "no pixel" not in message
+
+
+def test_cityscapes_train_ids_in_place_of_label_ids() -> None:
+    data = DataConfig(name="set", format="cityscapes", root=".", classes=("road", "car"), allow_partial=True)
+    counts = {0: 50, 7: 30, 13: 20}
+    for values, number in ((counts, 1), ({**counts, 26: 5}, 0)):
+        split = SplitCounts()
+        split.add(10, 10, values=values, train_ids={0: 30, 1: 5, 255: 70})
+        found = find_mistakes(data, {"train": split, "val": split})[1]
+        assert sum("they may be train ids" in warning for warning in found) == number

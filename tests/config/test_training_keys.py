@@ -47,7 +47,7 @@ def with_recipe(**keys: Any) -> Variant:
         ({"freeze": True, "layer_decay": 0.8}, r"freeze leaves no learning rate to the backbone"),
         (
             {"dice_weight": 1, "grad_accum_steps": 2},
-            r"need the whole batch at once: set grad_accum_steps to 1",
+            r"need the whole batch at once: set grad_accum",
         ),
         ({"ohem_threshold": 0.7, "grad_accum_steps": 4}, r"set grad_accum_steps to 1; got 4"),
     ],
@@ -94,7 +94,11 @@ def test_a_record_of_a_version_without_a_key_keeps_its_fingerprint() -> None:
 
 
 DEFAULTS = {  # of version 1
-    Backbone: {"width": None, "depth": None, "heads": None},
+    Backbone: {
+        "width": None,
+        "depth": None,
+        "heads": None,
+    },
     ModelConfig: {
         "region": None,
         "conv": None,

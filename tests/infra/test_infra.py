@@ -128,6 +128,20 @@ def test_images_are_locked_and_do_not_run_as_root(file: str) -> None:
                 assert (ROOT / source).exists(), f"{source} is not in the repository"
 
 
+def test_data_have_a_place_on_the_head() -> None:
+    (container,) = pods()["head"]["containers"]
+    assert {"name": "data", "mountPath": "/data", "readOnly": True} in container["volumeMounts"]
+    launcher = yaml.safe_load((INFRA / "ray-cluster.yaml").read_text())
+    assert any(option.endswith(":/data:ro") for option in launcher["docker"]["head_run_options"])
+
+
+def test_the_image_runs_the_pipeline_of_the_copied_tree() -> None:
+    text = (INFRA / "Dockerfile").read_text()
+    (folder,) = re.findall(r"^WORKDIR (\S+)", text, flags=re.M)
+    assert f"PYTHONPATH={folder} " in text, "the wheel has no `pipelines`"
+    assert "'.[pipeline]'" in text and "ARG REGPROXY_GIT_COMMIT" in text
+
+
 @pytest.mark.parametrize("file", ["requirements.txt", "mlflow/requirements.txt"])
 def test_requirements_are_pinned_and_agree_with_the_lock(file: str) -> None:
     lines = [line for line in (INFRA / file).read_text().splitlines() if line and not line.startswith("#")]

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -23,8 +23,6 @@ from regproxy.eval.sliding import predict_with_confidence
 from regproxy.inference.hub import upload_folder, write_repository
 from regproxy.inference.prediction import ImageSource, Prediction, read_image
 from regproxy.runs.record import RECORD_FORMAT
-
-Source = TypeVar("Source", bound=ImageSource)
 
 
 class TrainedModel(nn.Module):
@@ -144,12 +142,10 @@ class TrainedModel(nn.Module):
     def predict(self, images: ImageSource, *, scales: Sequence[float] = ()) -> Prediction: ...
 
     @overload
-    def predict(
-        self, images: list[Source] | tuple[Source, ...], *, scales: Sequence[float] = ()
-    ) -> list[Prediction]: ...
+    def predict(self, images: Sequence[ImageSource], *, scales: Sequence[float] = ()) -> list[Prediction]: ...
 
     def predict(
-        self, images: ImageSource | list[Source] | tuple[Source, ...], *, scales: Sequence[float] = ()
+        self, images: ImageSource | Sequence[ImageSource], *, scales: Sequence[float] = ()
     ) -> Prediction | list[Prediction]:
         """Label images of any size as in the evaluation: rescaled, normalised and cut into windows.
 
@@ -165,7 +161,7 @@ class TrainedModel(nn.Module):
             DataError: a file is missing or cannot be decoded, or an array has another shape or type.
             ConfigError: a scale is not positive.
         """
-        if not isinstance(images, (list, tuple)):
+        if isinstance(images, str) or not isinstance(images, Sequence):
             return self._predict(read_image(images), scales)
         with ThreadPoolExecutor() as threads:  # images are decoded while others are predicted
             return [self._predict(image, scales) for image in threads.map(read_image, images)]

@@ -6,13 +6,13 @@ They write benchmarks/RESULTS.md and results.json, on CUDA RESULTS-cuda.md and r
 import json
 from pathlib import Path
 
-from benchmarks import loader, loss, paint, predict, prepare, scaling, train_step
+from benchmarks import loader, loss, paint, predict, predict_files, prepare, scaling, train_step
 from benchmarks.measure import machine, settings_of
 
 
 def main() -> None:
     settings = settings_of(__doc__)
-    modules = (loss, paint, train_step, predict, loader, prepare, scaling)
+    modules = (loss, paint, train_step, predict, predict_files, loader, prepare, scaling)
     measured_on = machine(settings)
     sections = []
     for module in modules:

@@ -173,7 +173,7 @@ def _to_rgb(pixels: np.ndarray, image_range: tuple[float, float] | None) -> np.n
     if image_range is None:
         raise DataError(
             f"the image has {pixels.dtype} values {low:g}..{high:g}, not 8 bits. Set image_range: "
-            "[low, high] in the profile, or --image-range LOW HIGH, to the values that become black and white."
+            "[low, high] in the profile, or --image-range LOW HIGH: the values that become black and white."
         )
     start, width = image_range[0], image_range[1] - image_range[0]
     scaled = np.empty(pixels.shape, np.uint8)

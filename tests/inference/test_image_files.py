@@ -1,4 +1,4 @@
-"""Which files of a user's folders `regproxy predict` reads, in which order, and what it says of the others."""
+"""Which files of a user's folders `regproxy predict` reads, in which order, and what it skips."""
 
 import os
 from collections.abc import Callable

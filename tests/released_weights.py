@@ -10,7 +10,7 @@ from torch import Tensor
 
 from regproxy.released.architectures import ARCHITECTURES, Architecture
 
-RELEASED = json.loads((Path(__file__).parents[1] / "data" / "official_keys.json").read_text())
+RELEASED = json.loads((Path(__file__).parent / "data" / "official_keys.json").read_text())
 ADE20K = [name for name in RELEASED if name.endswith("ade20k")]
 NARROW = {192: 64, 384: 128, 768: 128, 1024: 192}  # whole heads of 64
 

@@ -58,13 +58,16 @@ def export(
         normalised_input: take normalised float32 images instead of uint8 pixels.
 
     Raises:
-        ConfigError: the name has another suffix, or a package that ONNX needs is missing.
+        ConfigError: the name has another suffix, a package that ONNX needs is missing, or the backbone is
+            SAM's, which torch cannot translate to ONNX.
         DataError: less than 99.99 % of the pixels have the class that the network gives them.
     """
     if out.suffix != SUFFIXES[format]:
         raise ConfigError(f"{out} is invalid: expected a name that ends in {SUFFIXES[format]}. Rename it.")
     if format == "onnx":
         require_onnx()
+        if model.network.backbone.is_sam:  # torch cannot translate attention on (B, N, C)
+            raise ConfigError("a SAM backbone cannot be exported to ONNX. Use the format torch-export.")
     network = ExportedNetwork(model, upsample=upsample, normalised_input=normalised_input).eval()
     program, metadata = _trace(network, model), _metadata(network, model)
     with atomic_files(out) as draft:

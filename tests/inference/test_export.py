@@ -154,6 +154,16 @@ def test_a_file_that_disagrees_is_not_written(tmp_path: Path, monkeypatch: pytes
     assert {path.name for path in tmp_path.iterdir()} == {"run"}
 
 
+def test_sam_is_refused_for_onnx(tmp_path: Path) -> None:
+    sam = Backbone(timm_name="samvit_base_patch16_224", width=64, depth=1, heads=1)
+    run = make_run(tmp_path / "run", variant_of(dataclasses.replace(LINEAR, backbone=sam)))
+    with pytest.raises(
+        ConfigError, match=r"SAM backbone cannot be exported to ONNX\. Use the format torch-ex"
+    ):
+        export(regproxy.load(run, "cpu"), tmp_path / "x.onnx")
+    assert {path.name for path in tmp_path.iterdir()} == {"run"}
+
+
 def test_another_suffix_and_a_missing_package_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,8 +70,7 @@ def train_trials(run: SearchRun, pending: Sequence[int], resources: Resources) -
     if not pending:
         return
     set_ray_environment()
-    from pipelines.cluster.early_stopping import EarlyStopping
-    from pipelines.cluster.sampling import check_sampler, draw
+    from pipelines.cluster.search_trials import EarlyStopping, check_sampler, draw
     from pipelines.cluster.session import ray_session
     from pipelines.cluster.trials import run_trials
 

@@ -30,7 +30,8 @@ RANKS = {  # a room imports only rooms of a lower rank
     "data_check": 7,
     "figures": 7,
     "inference": 7,
-    "cli": 8,
+    "export": 8,
+    "cli": 9,
 }
 EDGES = {"ray": "cluster", "mlflow": "tracking"}  # library -> the folder of pipelines/ that may import it
 MAX_LINES, MAX_FILES = 220, 14

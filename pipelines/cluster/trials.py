@@ -13,8 +13,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipelines.cluster.coordinator import Coordinator
 from pipelines.cluster.display import Observer
-from pipelines.cluster.early_stopping import EarlyStopping
 from pipelines.cluster.retry import RetryPolicy
+from pipelines.cluster.search_trials import EarlyStopping
 from pipelines.cluster.session import capacity, check_fits, needs
 from pipelines.cluster.stop_signal import Interrupted, driver_signals
 from pipelines.cluster.trial_actor import TrialActor, Work

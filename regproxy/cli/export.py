@@ -31,7 +31,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     import regproxy
-    from regproxy.inference.export import export
+    from regproxy.export.export_file import export
 
     model = regproxy.load(options.source, "cpu")
     out = options.out or Path(model.variant.name + _SUFFIXES[options.format])

@@ -10,7 +10,7 @@ from regproxy.config.formats import FORMATS, SPLITS
 from regproxy.config.parse import choose
 from regproxy.config.profile_file import load_profile, profile_path
 from regproxy.data.pairs import Pair, find_pairs
-from regproxy.data.prepare import convert_pair
+from regproxy.data.scan import convert_pair
 from regproxy.data.shards import MANIFEST, Record, Shards
 from regproxy.errors import DataError
 from regproxy.eval.score import Samples
@@ -31,10 +31,10 @@ class RawSamples:
 
     def read(self, index: int) -> Record:
         """Return a pair's record; raise DataError if its image or label is invalid."""
-        record = convert_pair(self._pairs[index], data=self._data)
-        if not isinstance(record, Record):
-            raise DataError(" ".join(record))
-        return record
+        converted = convert_pair(self._pairs[index], data=self._data)
+        if converted.record is None:
+            raise DataError(" ".join(converted.problems))
+        return converted.record
 
 
 def find_samples(

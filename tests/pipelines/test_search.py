@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from pipelines.cluster.display import Observer
-from pipelines.cluster.early_stopping import EarlyStopping
+from pipelines.cluster.search_trials import EarlyStopping
 from pipelines.cluster.session import ray_session
 from pipelines.cluster.trials import run_trials
 from regproxy.config.profile import Resources

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from pipelines.cluster.sampling import draw
+from pipelines.cluster.search_trials import draw
 from regproxy.config.search import Dimension, Search
 
 SPACE = {
@@ -65,7 +65,7 @@ def test_optuna_draws_around_good_trials() -> None:
 def test_a_missing_optuna_is_one_sentence() -> None:
     code = (
         "import sys; sys.modules['optuna'] = None\n"
-        "from pipelines.cluster.sampling import check_sampler\n"
+        "from pipelines.cluster.search_trials import check_sampler\n"
         "from regproxy.config.search import Dimension, Search\n"
         "from regproxy.errors import ConfigError\n"
         "space = {'tap': Dimension(choices=(0, 1))}\n"

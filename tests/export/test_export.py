@@ -16,9 +16,9 @@ from regproxy.cli.main import main
 from regproxy.config.network import Backbone, ModelConfig
 from regproxy.config.variant import Variant
 from regproxy.errors import ConfigError, DataError
-from regproxy.inference import export as export_module
-from regproxy.inference import onnx_file
-from regproxy.inference.export import export
+from regproxy.export import export_file as export_module
+from regproxy.export import onnx_file
+from regproxy.export.export_file import export
 
 TINY = Backbone(timm_name="vit_tiny_patch16_384", width=32, depth=1, heads=2)
 LINEAR = ModelConfig(arch="Tiny/16", backbone=TINY, head="linear")

@@ -8,9 +8,9 @@ import torch
 from saved_runs import VARIANT
 
 from regproxy.config.network import Backbone, ModelConfig
-from regproxy.inference.export import compare, export
-from regproxy.inference.exported_network import ExportedNetwork
-from regproxy.inference.onnx_file import onnx_runner
+from regproxy.export.export_file import compare, export
+from regproxy.export.exported_network import ExportedNetwork
+from regproxy.export.onnx_file import onnx_runner
 from regproxy.inference.trained_model import TrainedModel
 from regproxy.model.build import build
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 import regproxy
 from regproxy.errors import ConfigError, DataError
-from regproxy.inference.exported_network import ExportedNetwork
-from regproxy.inference.onnx_file import OPSET, onnx_runner, require_onnx, write_onnx
+from regproxy.export.exported_network import ExportedNetwork
+from regproxy.export.onnx_file import OPSET, onnx_runner, require_onnx, write_onnx
 from regproxy.inference.trained_model import TrainedModel
 from regproxy.storage.atomic import atomic_files
 

@@ -122,7 +122,7 @@ def test_sync_uploads_what_is_missing_once(
         assert "`python -m pipelines.tracking.sync smoke` uploads what is missing" in capsys.readouterr().err
     assert sync(["smoke"]) == 0
     before = shown.everything()
-    assert len(before["files"]) == 3
+    assert len(before["files"]) == 4, "report, run record, weights, statistics of the data"
     assert sync(["smoke"]) == 0
     assert shown.everything() == before
     report.write_text("another report")

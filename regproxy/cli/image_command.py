@@ -98,8 +98,7 @@ def run_on_images(
             **settings,
         )
     total = len(files.sources)
-    count = f"{total - len(problems)} of {total}" if problems else total
-    print(f"{product} are in {text_of(options.out)}/ ({count} images)")
+    print(f"{product} are in {text_of(options.out)}/ ({total - len(problems)} of {total} images)")
     for line in files.skipped_lines():
         print(f"warning: {line}", file=sys.stderr)
     for problem in problems:

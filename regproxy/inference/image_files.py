@@ -59,10 +59,11 @@ def find_images(inputs: Sequence[Path], out: Path, endings: Sequence[str]) -> Im
     for given in dict.fromkeys(inputs):
         if given.is_dir():
             names = _images_below(given, out, found)
-        elif given.exists():
+        elif given.is_file():
             names = {given: Path(given.name)}
         else:
-            raise DataError(f"{text_of(given)} is missing. Give images or folders of images.")
+            fault = "is neither a file nor a folder" if given.exists() else "is missing"
+            raise DataError(f"{text_of(given)} {fault}. Give images or folders of images.")
         for source, name in names.items():
             base = out / name.with_suffix("")
             other = found.sources.setdefault(base, source)
@@ -125,11 +126,12 @@ def save_picture(picture: Image.Image, path: Path, kind: str, **options: object)
 def _images_below(folder: Path, out: Path, found: ImageFiles) -> dict[Path, Path]:
     """Return the images below a folder and their relative paths; add what is skipped to `found`."""
     listing = list_files(folder, without=out)
-    images = [path for path in listing.files if path.suffix.lower() in SUFFIXES]
-    others = [path for path in listing.files if path.suffix.lower() not in SUFFIXES]
+    named = [path for path in listing.files if path.suffix.lower() in SUFFIXES]
+    images = [path for path in named if path.is_file()]
     reasons = {
-        f"not {', '.join(SUFFIXES)}": others,
+        f"not {', '.join(SUFFIXES)}": [path for path in listing.files if path.suffix.lower() not in SUFFIXES],
         "hidden or temporary": listing.left_out,
+        "a link to nothing, or not a regular file": [path for path in named if not path.is_file()],
         "a folder that is read under another name": listing.repeated,
     }
     skipped = {reason: [text_of(path) for path in paths] for reason, paths in reasons.items()}

@@ -41,16 +41,20 @@ def test_what_is_skipped_is_named_with_its_reason(
         path.write_bytes(b"text")
     (photos / "lost.png").symlink_to(tmp_path / "nowhere.png")
     (photos / "circle").symlink_to(photos)
-    assert predict(run, photos, photos, photos / "a.png", "--out", tmp_path / "out") == 1
+    os.mkfifo(photos / "pipe.png")
+    assert predict(run, photos, photos, photos / "a.png", "--out", tmp_path / "out") == 0
     captured = capsys.readouterr()
-    assert "(1 of 2 images)" in captured.out and names(tmp_path / "out") == {"a.png", "classes.csv"}
+    assert "(1 of 1 images)" in captured.out and names(tmp_path / "out") == {"a.png", "classes.csv"}
     warnings = [line for line in captured.err.splitlines() if line.startswith("warning: ")]
-    assert len(warnings) == 3
+    assert len(warnings) == len(captured.err.splitlines()) == 4
     assert "skipped 2 files (not .jpg, " in warnings[0]
     assert "below/e.HEIC" in warnings[0] and "notes.txt" in warnings[0]
     assert "skipped 1 file (hidden or temporary): " in warnings[1] and ".hidden.png" in warnings[1]
-    assert "read under another name" in warnings[2] and "circle" in warnings[2]
-    assert "lost.png: it cannot be read (No such file or directory)" in captured.err
+    assert "skipped 2 files (a link to nothing, or not a regular file): " in warnings[2]
+    assert "lost.png" in warnings[2] and "pipe.png" in warnings[2]
+    assert "read under another name" in warnings[3] and "circle" in warnings[3]
+    with pytest.raises(DataError, match=r"pipe.png is neither a file nor a folder"):
+        find_images([photos / "pipe.png"], tmp_path / "out", [".png"])
 
 
 def test_a_folder_with_skipped_files_alone_says_what_it_has(tmp_path: Path) -> None:

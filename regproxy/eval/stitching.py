@@ -18,7 +18,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from regproxy.model.interpolation import bilinear_matrix, parts, source_lines
+from regproxy.model.interpolation import bilinear_matrix, parts, source_lines, whole_patches
 
 _BLOCK_ELEMENTS = {"cpu": 2**26, "cuda": 2**30}  # the most elements of S at once, over all views
 _TILE_ELEMENTS = {"cpu": 2**20, "cuda": 2**25}  # the most elements of a tile, and of A S for its rows
@@ -68,7 +68,7 @@ class Segment:
 class Axis:
     """One axis of a view: `size` lines of the image are rescaled to `rescaled` lines and cut into windows.
 
-    In a flipped view the image's last line is the view's first.
+    In a flipped view the image's last line is the view's first. `patch` is the side of a token in lines.
     """
 
     size: int
@@ -76,6 +76,12 @@ class Axis:
     window: int
     stride: int
     flipped: bool = False
+    patch: int = 1
+
+    @property
+    def covered(self) -> int:
+        """The number of lines that a window's logits cover: the window, padded to whole patches."""
+        return whole_patches(self.window, self.patch)
 
     def in_view(self, lines: range) -> range:
         """Return the numbers that lines of the image have in this view."""
@@ -97,7 +103,7 @@ class Axis:
             if first < stop:
                 own = range(first - start, stop - start)
                 in_needed = slice(first - needed.start, stop - needed.start)
-                logits = source_lines(logit_lines, self.window, own)
+                logits = source_lines(logit_lines, self.covered, own)
                 in_stitched = slice(offset, offset + len(logits))
                 found.append(Segment(start, own, in_needed, slice(logits.start, logits.stop), in_stitched))
                 offset = in_stitched.stop
@@ -114,7 +120,7 @@ def stitching_matrix(axis: Axis, lines: range, logit_lines: int) -> Tensor:
         num_windows[part.in_needed] += 1
     pieces = [
         (resize[:, part.in_needed] / num_windows[part.in_needed])
-        @ bilinear_matrix(logit_lines, axis.window, part.lines, range(part.logits.start, part.logits.stop))
+        @ bilinear_matrix(logit_lines, axis.covered, part.lines, range(part.logits.start, part.logits.stop))
         for part in segments
     ]
     matrix = torch.cat(pieces, dim=1).float()

@@ -90,7 +90,9 @@ def view_of(
 ) -> View:
     """Return the view of an image (X, Y, 3) that is rescaled to fit `scale`, on the model's device."""
     size = rescaled_size(image.shape[:2], scale)
-    axes = map(Axis, image.shape[:2], size, evaluation.window, evaluation.stride)
+    patch = getattr(model, "patch", 1)  # a network without patches pads nothing
+    sides = zip(image.shape[:2], size, evaluation.window, evaluation.stride, strict=True)
+    axes = (Axis(*side, patch=patch) for side in sides)
     if size != image.shape[:2]:
         image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
     pixels = torch.from_numpy(np.ascontiguousarray(image)).to(next(model.parameters()).device)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from regproxy.inference.trained_model import TrainedModel
+from regproxy.model.interpolation import whole_patches
 
 
 class ExportedNetwork(nn.Module):
@@ -48,9 +49,8 @@ class ExportedNetwork(nn.Module):
 
         Logits cover whole patches: they are interpolated to these and cut to the size.
         """
-        patch = self.network.patch
-        covered = [(side + patch - 1) // patch * patch for side in size]
-        full = functional.interpolate(logits, covered, mode="bilinear", align_corners=False)
+        padded = [whole_patches(side, self.network.patch) for side in size]
+        full = functional.interpolate(logits, padded, mode="bilinear", align_corners=False)
         return full[..., : size[0], : size[1]].argmax(dim=1).to(torch.uint8)
 
     def random_images(self, batch: int, size: tuple[int, int]) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from regproxy.errors import ConfigError
+from regproxy.model.interpolation import whole_patches
 
 _PREFIX_TOKENS = ("cls_token", "dist_token", "reg_token")  # in timm's order
 
@@ -54,8 +55,8 @@ class VisionTransformer(nn.Module):
             ConfigError: the backbone has a relative position bias (BEiT) and the images have another size.
         """
         height, width = images.shape[2:]
-        grid = tuple((side + self.patch - 1) // self.patch for side in (height, width))
-        bottom, right = grid[0] * self.patch - height, grid[1] * self.patch - width
+        bottom, right = (whole_patches(side, self.patch) - side for side in (height, width))
+        grid = ((height + bottom) // self.patch, (width + right) // self.patch)
         images = functional.pad(images, (0, right, 0, bottom))
         tokens = self._embed(images, grid)
         early = tokens if self.tap == -1 else None

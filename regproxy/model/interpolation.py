@@ -42,6 +42,11 @@ def source_lines(size_in: int, size_out: int, outputs: range) -> range:
     return range(min(int(max(first - 1e-9, 0.0)), size_in - 1), min(int(last + 1e-9) + 2, size_in))
 
 
+def whole_patches(size: int, patch: int) -> int:
+    """Return `size` pixels rounded up to whole patches: the network pads its input, so logits cover these."""
+    return (size + patch - 1) // patch * patch
+
+
 def parts(size: int, step: int) -> list[slice]:
     """Return slices of at most `step` lines that cover `size` lines once, in order."""
     return [slice(start, min(start + step, size)) for start in range(0, size, step)]

@@ -31,6 +31,7 @@ def combined_loss(
     *,
     denominator: Tensor,
     context: Context,
+    patch: int = 1,
 ) -> Tensor:
     """Return the recipe's loss of logits that are interpolated to the labels' size, a scalar.
 
@@ -43,6 +44,7 @@ def combined_loss(
         classes: names of the K classes.
         denominator: what the cross entropy is divided by without mining: pixels of the batch / workers.
         context: sums the statistics over the workers; all of them must call this function.
+        patch: side in pixels to whose multiples the network pads its input.
 
     Raises:
         ValueError: the shapes do not fit.
@@ -50,7 +52,7 @@ def combined_loss(
     """
     check_labels(logits, labels, IGNORE_LABEL)
     weights = torch.tensor([recipe.class_weights.get(name, 1.0) for name in classes], dtype=torch.float64)
-    return _CombinedLoss.apply(logits, labels, recipe, weights.to(logits.device), denominator, context)
+    return _CombinedLoss.apply(logits, labels, recipe, weights.to(logits.device), denominator, context, patch)
 
 
 class _CombinedLoss(torch.autograd.Function):
@@ -63,11 +65,12 @@ class _CombinedLoss(torch.autograd.Function):
         class_weights: Tensor,
         denominator: Tensor,
         context: Context,
+        patch: int,
     ) -> Tensor:
         values = logits.detach().to(torch.promote_types(logits.dtype, torch.float32))
         values = values * math.log2(math.e)  # powers of 2 cost less than powers of e
         gradient, total = torch.zeros_like(values), values.new_zeros(())
-        upsampling = Upsampling(values, labels.shape[1:])
+        upsampling = Upsampling(values, labels.shape[1:], patch)
         tiles = label_tiles(labels.shape, values.shape[1], values.device)
         num_workers, dice = context.world_size, 0.0
         scale, limit = 1 / denominator, None
@@ -113,7 +116,7 @@ class _CombinedLoss(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, upstream: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
-        return (gradient * upstream).to(ctx.logits_dtype), None, None, None, None, None
+        return (gradient * upstream).to(ctx.logits_dtype), None, None, None, None, None, None
 
 
 @dataclass

@@ -24,11 +24,13 @@ def upsampled_cross_entropy(
     mean_over: Literal["all", "valid"] = "all",
     *,
     denominator: Tensor | None = None,
+    patch: int = 1,
 ) -> Tensor:
-    """Return the cross entropy of logits that are interpolated to the labels' size, a scalar.
+    """Return the cross entropy of logits that are interpolated to the labels' pixels, a scalar.
 
     Equals `cross_entropy(interpolate(logits, size, mode="bilinear", align_corners=False), labels)`, computed
-    in float32 or the logits' type, whichever is more precise.
+    in float32 or the logits' type, whichever is more precise. `size` is that of the labels, rounded up to
+    whole patches, and the interpolated logits beyond the labels are cut off.
 
     Args:
         logits: (B, K, h, w), any floating type.
@@ -36,6 +38,7 @@ def upsampled_cross_entropy(
         ignore_label: the label of pixels that add nothing to the sum.
         mean_over: divide the sum by all B H W pixels (as the authors do) or by the valid ones (at least 1).
         denominator: divide by this instead, for a mean over more than this batch.
+        patch: side in pixels to whose multiples the network pads its input.
 
     Raises:
         ValueError: the shapes do not fit, or `mean_over` is unknown.
@@ -44,7 +47,7 @@ def upsampled_cross_entropy(
     if mean_over not in ("all", "valid"):
         raise ValueError(f"mean_over is invalid: expected all or valid; got {mean_over!r}")
     check_labels(logits, labels, ignore_label)
-    total = _UpsampledCrossEntropySum.apply(logits, labels, ignore_label)
+    total = _UpsampledCrossEntropySum.apply(logits, labels, ignore_label, patch)
     if denominator is None:
         valid = labels != ignore_label
         return total / (valid.sum().clamp(min=1) if mean_over == "valid" else labels.numel())
@@ -75,12 +78,12 @@ def check_labels(logits: Tensor, labels: Tensor, ignore_label: int) -> None:
 
 class _UpsampledCrossEntropySum(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, logits: Tensor, labels: Tensor, ignore_label: int) -> Tensor:
+    def forward(ctx: FunctionCtx, logits: Tensor, labels: Tensor, ignore_label: int, patch: int) -> Tensor:
         values = logits.detach().to(torch.promote_types(logits.dtype, torch.float32))
         values = values * math.log2(math.e)  # powers of 2 cost less than powers of e
         gradient = torch.zeros_like(values)
         total = values.new_zeros(())
-        upsampling = Upsampling(values, labels.shape[1:])
+        upsampling = Upsampling(values, labels.shape[1:], patch)
         with torch.autocast(values.device.type, enabled=False):
             for tile in label_tiles(labels.shape, values.shape[1], values.device):
                 upsampled = upsampling.upsample(tile)
@@ -92,9 +95,9 @@ class _UpsampledCrossEntropySum(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, upstream: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: FunctionCtx, upstream: Tensor) -> tuple[Tensor, None, None, None]:
         (gradient,) = ctx.saved_tensors
-        return (gradient * upstream).to(ctx.logits_dtype), None, None
+        return (gradient * upstream).to(ctx.logits_dtype), None, None, None
 
 
 def _cross_entropy_(logits: Tensor, labels: Tensor, ignore_label: int) -> Tensor:

@@ -52,6 +52,7 @@ def update(
     for group in optimizer.param_groups:
         group["lr"] = rate * group["lr_factor"]
     optimizer.zero_grad(set_to_none=True)
+    patch = getattr(model, "module", model).patch  # DistributedDataParallel holds it as `module`
     regularised = recipe.region_loss != "none"
     total = torch.zeros((), device=context.device)
     for index, batch in enumerate(micro_batches):
@@ -63,14 +64,21 @@ def update(
                     model(images, return_affinity=True) if regularised else (model(images), None)
                 )
             if recipe.has_plain_loss:
-                loss = upsampled_cross_entropy(logits, batch.labels, IGNORE_LABEL, denominator=denominator)
+                loss = upsampled_cross_entropy(
+                    logits, batch.labels, IGNORE_LABEL, denominator=denominator, patch=patch
+                )
             else:
                 classes = trial.variant.data.classes
                 loss = combined_loss(
-                    logits, batch.labels, recipe, classes, denominator=denominator, context=context
+                    logits,
+                    batch.labels,
+                    recipe,
+                    classes,
+                    denominator=denominator,
+                    context=context,
+                    patch=patch,
                 )
             if regularised:
-                patch = getattr(model, "module", model).patch  # DistributedDataParallel holds it as `module`
                 counts = class_counts(batch.labels, affinity, num_classes=logits.shape[1], patch=patch)
                 term = region_loss(affinity, counts, recipe.region_loss)
                 loss = loss + recipe.region_loss_weight / len(micro_batches) * term

@@ -13,7 +13,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from regproxy.model.interpolation import bilinear_matrix, source_lines
+from regproxy.model.interpolation import bilinear_matrix, source_lines, whole_patches
 
 # The most upsampled logits in a tile, and its longest side in pixels. A CPU needs tiles that fit its cache,
 # and small interpolation matrices, which grow with the side. An accelerator needs few and large steps.
@@ -24,11 +24,15 @@ Tile = tuple[slice, slice, slice]  # images, rows and columns of the labels
 
 
 class Upsampling:
-    """The interpolation of logits (B, K, h, w) to a label grid (H, W), as matrices."""
+    """The interpolation of logits (B, K, h, w) to a label grid (H, W), as matrices.
 
-    def __init__(self, logits: Tensor, size: tuple[int, int]) -> None:
+    The logits cover H and W rounded up to whole patches. What they have beyond the labels is not used.
+    """
+
+    def __init__(self, logits: Tensor, size: tuple[int, int], patch: int) -> None:
         self._logits = logits
-        self._rows, self._columns = ((logits.shape[axis], size[axis - 2]) for axis in (2, 3))
+        covered = [whole_patches(side, patch) for side in size]
+        self._rows, self._columns = zip(logits.shape[2:], covered, strict=True)
         self._row_matrix, self._column_matrix = (
             _matrix(*sizes, logits) for sizes in (self._rows, self._columns)
         )

@@ -16,15 +16,20 @@ from regproxy.eval.sliding import predict, predict_multi_scale
 
 
 class Toy(nn.Module):
-    """Logits (B, 5, X / 4, Y / 4) that depend on the position in the window, like those of a transformer."""
+    """Logits (B, 5, ceil(X / p) h, ceil(Y / p) h) that depend on the position in the window, as a ViT's do.
 
-    def __init__(self) -> None:
+    `patch` is p, `cells` is h.
+    """
+
+    def __init__(self, patch: int = 4, cells: int = 1) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.conv = nn.Conv2d(3, 5, 9, stride=4, padding=4)
+        self.patch = patch
+        self.conv = nn.Conv2d(3, 5, 9, stride=patch // cells, padding=4)
 
     def forward(self, images: Tensor) -> Tensor:
-        logits = self.conv(images)
+        bottom, right = (-side % self.patch for side in images.shape[2:])
+        logits = self.conv(functional.pad(images, (0, right, 0, bottom)))
         return logits + torch.linspace(0, 0.5, logits.shape[3])
 
 
@@ -43,7 +48,10 @@ def plain_predict(model: nn.Module, image: np.ndarray, evaluation: Evaluation) -
             top, left = max(bottom - tall, 0), max(end - wide, 0)
             window = torch.zeros(1, 3, tall, wide)
             window[:, :, : bottom - top, : end - left] = images[:, :, top:bottom, left:end]
-            scores = functional.interpolate(model(window), (tall, wide), mode="bilinear")
+            padded = [-(-side // model.patch) * model.patch for side in (tall, wide)]
+            scores = functional.interpolate(
+                model(window), padded, mode="bilinear"
+            )  # these are beyond the window
             canvas[:, :, top:bottom, left:end] += scores[:, :, : bottom - top, : end - left]
             times[top:bottom, left:end] += 1
     assert times.min() >= 1
@@ -59,13 +67,14 @@ def plain_predict(model: nn.Module, image: np.ndarray, evaluation: Evaluation) -
         Evaluation(scale=(64, 64), window=(16, 32), stride=(16, 16)),
     ],
 )
+@pytest.mark.parametrize(("patch", "cells"), [(4, 1), (14, 2)])  # 14 does not divide the windows
 def test_predict_equals_the_plain_reference(
-    size: tuple[int, int], evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
+    size: tuple[int, int], evaluation: Evaluation, patch: int, cells: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(stitching._TILE_ELEMENTS, "cpu", 5 * 11 * 7)  # tiles of seven rows
     monkeypatch.setitem(stitching._TILE_SIDE, "cpu", 11)
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    model = Toy().eval()
+    model = Toy(patch, cells).eval()
     prediction = predict(model, image, evaluation=evaluation, mean=IMAGENET_MEAN, std=IMAGENET_STD)
     assert prediction.shape == size and prediction.dtype == np.uint8
     with torch.no_grad():
@@ -102,6 +111,7 @@ def test_multi_scale_is_the_mean_of_softmaxes(limit: int, monkeypatch: pytest.Mo
 def test_no_tensor_is_as_large_as_the_full_size_logits() -> None:
     """The full-size logits of 150 classes at 1024 x 768 are 118 million; no tensor has a tenth of that."""
     model = nn.Conv2d(3, 150, 16, stride=16).eval()
+    model.patch = 16
     image = np.zeros((768, 1024, 3), np.uint8)
     evaluation = Evaluation(scale=(1024, 768), window=(512, 512), stride=(512, 512))
     with LargestTensor() as largest:
@@ -156,6 +166,7 @@ def test_every_window_is_observed_once(limit: int, monkeypatch: pytest.MonkeyPat
 
 def test_more_than_256_classes() -> None:
     model = nn.Conv2d(3, 300, 8, stride=8).eval()
+    model.patch = 8
     model.bias.data[290] = 1e3
     image = np.zeros((20, 30, 3), np.uint8)
     evaluation = Evaluation(scale=(32, 16), window=(16, 16), stride=(16, 16))

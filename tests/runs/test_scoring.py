@@ -31,6 +31,7 @@ class Colours(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.patch = 1
         self.weight = nn.Parameter(torch.ones(()))  # prediction takes its device from a parameter
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

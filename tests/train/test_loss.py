@@ -44,6 +44,21 @@ def value_and_gradient(value: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
     return value.detach(), torch.autograd.grad(value, logits)[0]
 
 
+@pytest.mark.parametrize(("size", "cells"), [((37, 50), (4, 4)), ((28, 15), (2, 3)), ((13, 41), (14, 14))])
+def test_logits_of_14_pixel_patches_cover_more_than_the_labels(
+    size: tuple[int, int], cells: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiles, "_TILE_SIDE", 13)
+    tokens = [-(-side // 14) for side in size]
+    grid = tuple(count * parts for count, parts in zip(tokens, cells, strict=True))
+    logits, labels = sample(grid, size, torch.float64)
+    ours = value_and_gradient(upsampled_cross_entropy(logits, labels, patch=14), logits)
+    whole = torch.full((2, tokens[0] * 14, tokens[1] * 14), 255)
+    whole[:, : size[0], : size[1]] = labels
+    reference = value_and_gradient(plain(logits, whole) * whole.numel() / labels.numel(), logits)
+    torch.testing.assert_close(ours, reference, rtol=1e-13, atol=1e-13)
+
+
 @pytest.mark.parametrize(("grid", "size"), SIZES)
 @pytest.mark.parametrize("mean_over", ["all", "valid"])
 @pytest.mark.parametrize(

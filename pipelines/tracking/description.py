@@ -8,7 +8,7 @@ from typing import Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag
 
-from regproxy.data.prepared import manifest_sha256
+from regproxy.data.prepared import data_sha256
 from regproxy.data.statistics import Statistics, read_statistics
 from regproxy.errors import DataError
 from regproxy.runs.trial import Trial
@@ -85,7 +85,7 @@ def data_statistics(trial: Trial, parts: Mapping[str, Any]) -> Statistics | None
     """Return the statistics of a trial's data; None if they are not here or changed since its training."""
     folder = trial.workspace.data_dir
     try:
-        if is_url(folder) or manifest_sha256(folder) != parts["data"]:
+        if is_url(folder) or data_sha256(folder) != parts["data"]:
             return None
         return read_statistics(Path(folder))
     except DataError:  # the data set is not prepared here

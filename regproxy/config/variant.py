@@ -19,6 +19,10 @@ from regproxy.errors import ConfigError
 # The fingerprint leaves out the keys that have their default value, so that a new key retrains nothing.
 # Raise this number when you change the default of a key: then what a missing key means changes.
 _DEFAULTS_VERSION = 1
+_FORMER_KEYS = (
+    "train_split",
+    "val_split",
+)  # of data sets in run records before `splits`; they move no number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +70,9 @@ class Variant:
     @classmethod
     def from_dict(cls, mapping: dict[str, Any]) -> "Variant":
         """Return the variant that `to_dict` wrote; raise ConfigError if this version cannot read it."""
+        if isinstance(mapping, dict) and isinstance(mapping.get("data"), dict):
+            data = {key: value for key, value in mapping["data"].items() if key not in _FORMER_KEYS}
+            mapping = {**mapping, "data": data}
         return parse(cls, mapping, "variant")
 
     def fingerprint(self) -> str:

@@ -1,6 +1,7 @@
 """Prepared data sets: a local folder, or a URL whose shards are downloaded to the node's cache."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,6 +41,23 @@ def manifest_sha256(location: str | Path) -> str:
         return hashlib.sha256(_remote_manifest(str(location))).hexdigest()
     read_manifest(Path(location))
     return file_sha256(Path(location) / MANIFEST)
+
+
+def data_sha256(location: str | Path) -> str:
+    """Return a SHA-256 of what a training reads of a prepared data set: classes, train and val shards.
+
+    The class statistics, the warnings and a test split are not in it.
+
+    Raises:
+        DataError: the folder has no manifest that this version reads, or the URL has none.
+    """
+    if is_url(location):
+        manifest = json.loads(_remote_manifest(str(location)))
+    else:
+        manifest = read_manifest(Path(location))
+    content = {key: manifest[key] for key in ("format_version", "classes", "ignore_label")}
+    content["shards"] = {split: manifest["splits"][split]["shards"] for split in ("train", "val")}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _remote_manifest(url: str) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from regproxy.config.variant import Variant
-from regproxy.data.prepared import manifest_sha256
+from regproxy.data.prepared import data_sha256
 from regproxy.model.pretrained import ensure_weights
 from regproxy.runs.fingerprint import TRAINING, hash_json, source_hash
 from regproxy.runs.record import RECORD_FORMAT, read_record, software_versions
@@ -59,7 +59,7 @@ class Trial:
         return {
             "variant": self.variant.fingerprint(),
             "seed": self.seed,
-            "data": manifest_sha256(self.workspace.data_dir),
+            "data": data_sha256(self.workspace.data_dir),
             "weights": weights,
             "source": source_hash(self.variant, TRAINING),
         }

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from regproxy.data.prepared import manifest_sha256
+from regproxy.data.prepared import data_sha256, manifest_sha256
 from regproxy.data.shards import MANIFEST, Record, Shards, ShardWriter, write_manifest
 from regproxy.errors import ConfigError, DataError
 
@@ -56,6 +56,19 @@ def test_schema_says_what_it_holds(tmp_path: Path) -> None:
 def test_same_records_give_same_bytes(tmp_path: Path) -> None:
     assert write(tmp_path / "one", max_rows=9) == write(tmp_path / "two", max_rows=9)
     assert manifest_sha256(tmp_path / "one") == manifest_sha256(tmp_path / "two")
+
+
+def test_statistics_warnings_and_a_test_split_change_no_training(tmp_path: Path) -> None:
+    write(tmp_path)
+    before, file = data_sha256(tmp_path), tmp_path / "manifest.json"
+    manifest = json.loads(file.read_text())
+    manifest |= {"warnings": ["a sentence"], "statistics": {}}
+    manifest["splits"]["test"] = manifest["splits"]["val"]
+    file.write_text(json.dumps(manifest))
+    assert data_sha256(tmp_path) == before
+    manifest["splits"]["val"]["shards"][0]["sha256"] = "0" * 64
+    file.write_text(json.dumps(manifest))
+    assert data_sha256(tmp_path) != before
 
 
 def test_pickled_reader_reads(tmp_path: Path) -> None:

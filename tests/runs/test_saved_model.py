@@ -10,7 +10,7 @@ from smoke_profile import SMOKE_VARIANTS
 
 from regproxy.errors import DataError
 from regproxy.model.build import build
-from regproxy.runs.saved_model import load_model, save_model
+from regproxy.runs.saved_model import load_model, load_variant, save_model
 
 VARIANT = SMOKE_VARIANTS["ade20k", "region-4x4"]
 
@@ -29,3 +29,10 @@ def test_weights_of_another_dtype_are_refused(dtype: torch.dtype, tmp_path: Path
     save_file({name: tensor.to(dtype) for name, tensor in weights.items()}, file)
     with pytest.raises(DataError, match="another dtype"):
         load_model(tmp_path)
+
+
+def test_a_record_with_the_former_keys_of_splits_is_read(tmp_path: Path) -> None:
+    content = VARIANT.to_dict()
+    content["data"] |= {"train_split": "training", "val_split": "validation"}
+    (tmp_path / "run.json").write_text(json.dumps({"variant": content}))
+    assert load_variant(tmp_path) == VARIANT

@@ -14,7 +14,7 @@ from shown_runs import Shown
 
 from pipelines.tracking.uploader import Uploader
 from pipelines.tracking.values import class_names
-from regproxy.data.prepared import manifest_sha256
+from regproxy.data.prepared import data_sha256
 from regproxy.data.statistics import read_statistics
 from regproxy.runs.trial import Trial
 from regproxy.train.progress import Progress
@@ -110,7 +110,7 @@ def test_names_tags_and_data_are_readable(trial: Trial, shown: Shown) -> None:
     assert tags["host"] == trial.finished_record()["host"]
     assert "Seed 0 of variant region-4x4 on ade20k" in tags["mlflow.note.content"]
     assert "median" in variant.data.tags["mlflow.note.content"]
-    digest = manifest_sha256(trial.workspace.data_dir)[:16]
+    digest = data_sha256(trial.workspace.data_dir)[:16]
     for run in (seed, variant):
         inputs = [(each.dataset.digest, each.tags[0].value) for each in run.inputs.dataset_inputs]
         assert sorted(inputs) == [(f"{digest}-train", "training"), (f"{digest}-val", "validation")]

@@ -1,5 +1,6 @@
 """Shards: records read back equal, and an error names a damaged file."""
 
+import json
 import pickle
 from pathlib import Path
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from regproxy.config.dataset import DataConfig
 from regproxy.config.variant import Variant
 from regproxy.model.build import build
 
@@ -27,7 +28,9 @@ def complexity(variant: Variant) -> dict[str, Any]:
     Keys: arch, head, region ((h, w) or None), conv, multi_level, num_classes, params, gflops_paper, gmacs.
     """
     classes = tuple(f"class {index}" for index in range(NUM_CLASSES))
-    variant = dataclasses.replace(variant, data=dataclasses.replace(variant.data, classes=classes))
+    data = DataConfig(name=variant.data.name, format="folder", root=variant.data.root, classes=classes)
+    recipe = dataclasses.replace(variant.recipe, class_weights={})  # they name the data set's own classes
+    variant = dataclasses.replace(variant, data=data, recipe=recipe)
     network = build_on_meta(variant)
     structure = ("arch", "head", "region", "conv", "multi_level")
     return {

@@ -4,6 +4,7 @@ A stored run is model.safetensors, metrics.jsonl, run.json and, written last, fi
 """
 
 import contextlib
+import re
 from pathlib import Path
 
 from regproxy.data.prepared import local_data
@@ -49,7 +50,7 @@ def fetch_run(url: str, directory: Path | None = None) -> Path:
     """
     run = Storage(url.rstrip("/"))
     fingerprint = (run.read_json(RECORD) or {}).get("fingerprint")
-    if not fingerprint or run.size(INDEX) is None:
+    if not re.fullmatch(r"[0-9a-f]{64}", str(fingerprint)) or run.size(INDEX) is None:
         raise StorageError(
             f"{run.url} holds no finished run (no {RECORD} or no {INDEX}). Give a finished run's folder, "
             f"such as s3://bucket/folder/runs/demo/ade20k/4x4/0."

@@ -6,12 +6,12 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import yaml
+from project_copy import copy_project, environment, tool
 from repro_in_mlflow import check_complete, check_ends
 
 from pipelines.ablate import all_trials
@@ -25,34 +25,11 @@ from regproxy.runs.trial import Trial
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]
-SOURCES = ("pipelines", "regproxy", "dvc.yaml", ".dvcignore", "pyproject.toml")
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a copy of the project, like a user's checkout, with the smoke profile in params.yaml."""
-    copy = tmp_path_factory.mktemp("project")
-    for name in SOURCES:
-        source = ROOT / name
-        ignore = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(source, copy / name, ignore=ignore) if source.is_dir() else shutil.copy(source, copy)
-    (copy / "params.yaml").write_text("profiles: [smoke]\n")
-    (copy / ".gitignore").write_text(
-        "/data/\n/runs/\n/results/\n/search/\n/complexity/\n/reports/\n/mlflow.db*\n/mlartifacts/\n"
-    )
-    subprocess.run(["git", "init", "-q"], cwd=copy, check=True)
-    subprocess.run([tool("dvc"), "init", "-q"], cwd=copy, check=True)
-    subprocess.run([tool("dvc"), "config", "core.analytics", "false"], cwd=copy, check=True)
-    return copy
-
-
-def tool(name: str) -> str:
-    return str(Path(sys.executable).parent / name)
-
-
-def environment(project: Path) -> dict[str, str]:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "PYTHONPATH": str(project)}
+    return copy_project(tmp_path_factory.mktemp("project"), "smoke")
 
 
 def repro(project: Path) -> subprocess.CompletedProcess:

@@ -1,5 +1,7 @@
 """Parameters and GFLOPs of the paper's networks, against its tables (512 x 512, 150 classes)."""
 
+import dataclasses
+
 import pytest
 
 from regproxy.config.dataset import DataConfig
@@ -82,3 +84,18 @@ def test_variants_of_the_profile_have_the_cost_of_their_networks() -> None:
     variants = [variant for variant in load_profile("paper").variants if variant.name == "r26-4x4"]
     assert [complexity(variant)["params"] for variant in variants] == [36_392_038] * 2
     assert complexity(variants[0]) | {"region": None} == complexity(variants[1]) | {"region": None}
+
+
+def test_the_data_set_and_its_keys_do_not_matter() -> None:
+    plain = paper_variant(TI, 4)
+    own = DataConfig(
+        name="mine",
+        format="folder",
+        root=".",
+        classes=("road", "car"),
+        values=((1,), (2,)),
+        void_labels=(11,),
+        absent_classes=("car",),
+    )
+    recipe = dataclasses.replace(plain.recipe, class_weights={"car": 2.0})
+    assert complexity(dataclasses.replace(plain, data=own, recipe=recipe)) == complexity(plain)

@@ -139,14 +139,14 @@ def tiles(views: Sequence[BlockLogits]) -> Iterator[tuple[slice, slice, list[Ten
     height = min(side, max(_TILE_ELEMENTS.get(kind, 2**20) // (num_classes * widest), 1))
     columns = list(zip(*(_parts(view.columns, side) for view in views), strict=True))
     for rows in zip(*(_parts(view.rows, height) for view in views), strict=True):
-        strips = [  # x K C each
-            (row.weights @ view.windows[row.needed].flatten(1)).unflatten(1, view.windows.shape[1:])
+        strips = [  # (x K) C each
+            (row.weights @ view.windows[row.needed].flatten(1)).view(-1, view.windows.shape[2])
             for row, view in zip(rows, views, strict=True)
         ]
         for places in columns:
             pairs = zip(strips, places, strict=True)
-            logits = [strip[:, :, place.needed] @ place.weights.T for strip, place in pairs]
-            yield rows[0].lines, places[0].lines, logits
+            logits = [strip.index_select(1, place.needed) @ place.weights.T for strip, place in pairs]
+            yield rows[0].lines, places[0].lines, [one.unflatten(0, (-1, num_classes)) for one in logits]
 
 
 def _parts(matrix: Tensor, length: int) -> list[_Part]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from regproxy.config.variant import Evaluation
-from regproxy.eval.stitching import blocks, tiles
+from regproxy.eval.stitching import blocks, largest, tiles
 from regproxy.eval.views import Observer, View, scaled_views, view_of
 
 
@@ -101,7 +101,7 @@ def _classes(views: list[View], confidence: np.ndarray | None = None) -> np.ndar
         for *tile, scores in tiles(logits):
             if len(scores) > 1:
                 scores = [sum(one.softmax(dim=1) for one in scores)]
-            best, classes = _largest(scores[0])
+            best, classes = largest(scores[0])
             block[tuple(tile)] = classes
             if confidence is not None:
                 several = len(views) > 1
@@ -110,19 +110,6 @@ def _classes(views: list[View], confidence: np.ndarray | None = None) -> np.ndar
                     best.cpu().numpy()
                 )
     return prediction.cpu().numpy()
-
-
-def _largest(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the largest score of each pixel and its class, the first of equal ones, from scores (x, K, y).
-
-    On the CPU, where `Tensor.max` is slow for few classes, NumPy finds the class.
-    """
-    if scores.device.type != "cpu":
-        return scores.max(dim=1)
-    best, num_classes = scores.amax(dim=1, keepdim=True), scores.shape[1]
-    codes = np.arange(num_classes, 0, -1, dtype=np.uint8 if num_classes < 256 else np.int16)[:, None]
-    found = ((scores.numpy() == best.numpy()) * codes).max(axis=1)
-    return best[:, 0], torch.from_numpy(num_classes - found.clip(1))  # NaN equals nothing: the last class
 
 
 @lru_cache(maxsize=1)  # one network predicts many images

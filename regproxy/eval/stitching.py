@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -145,14 +146,27 @@ def tiles(views: Sequence[BlockLogits]) -> Iterator[tuple[slice, slice, list[Ten
     height = min(side, max(_TILE_ELEMENTS.get(kind, 2**20) // (num_classes * widest), 1))
     columns = list(zip(*(_parts(view.columns, side) for view in views), strict=True))
     for rows in zip(*(_parts(view.rows, height) for view in views), strict=True):
-        strips = [  # x K C each
-            (row.weights @ view.windows[row.needed].flatten(1)).unflatten(1, view.windows.shape[1:])
+        strips = [  # (x K) C each
+            (row.weights @ view.windows[row.needed].flatten(1)).view(-1, view.windows.shape[2])
             for row, view in zip(rows, views, strict=True)
         ]
         for places in columns:
             pairs = zip(strips, places, strict=True)
-            logits = [strip[:, :, place.needed] @ place.weights.T for strip, place in pairs]
-            yield rows[0].lines, places[0].lines, logits
+            logits = [strip.index_select(1, place.needed) @ place.weights.T for strip, place in pairs]
+            yield rows[0].lines, places[0].lines, [one.unflatten(0, (-1, num_classes)) for one in logits]
+
+
+def largest(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the largest score of each pixel and its class, the first of equal ones, from scores (x, K, y).
+
+    On the CPU, where `Tensor.max` is slow for few classes, NumPy finds the class.
+    """
+    if scores.device.type != "cpu":
+        return scores.max(dim=1)
+    best, num_classes = scores.amax(dim=1, keepdim=True), scores.shape[1]
+    codes = np.arange(num_classes, 0, -1, dtype=np.uint8 if num_classes < 256 else np.int16)[:, None]
+    found = ((scores.numpy() == best.numpy()) * codes).max(axis=1)
+    return best[:, 0], torch.from_numpy(num_classes - found.clip(1))  # NaN equals nothing: the last class
 
 
 def _parts(matrix: Tensor, length: int) -> list[_Part]:

@@ -55,6 +55,7 @@ def test_mistakes_are_one_line_and_nothing_is_written(
 
 
 def test_a_folder_without_a_run_is_refused(put: Callable[..., Path], tmp_path: Path, capsys) -> None:
-    for place in (tmp_path, put("b.png")):
+    messages = ("run.json is missing. Give the folder of a finished run", "b.png is no model: expected a run")
+    for place, message in zip((tmp_path, put("b.png")), messages, strict=True):
         assert main(["predict", str(place), str(put("a.png")), "--out", str(tmp_path / "out")]) == 1
-        assert "run.json is missing. Give the folder of a finished run" in capsys.readouterr().err
+        assert message in capsys.readouterr().err

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from regproxy.config.variant import Evaluation
 from regproxy.eval.stitching import blocks, largest, tiles

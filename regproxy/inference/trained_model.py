@@ -6,7 +6,6 @@ K classes, X Y the image, B batch, H W token grid, h w sub-cells a token.
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
@@ -163,8 +162,7 @@ class TrainedModel(nn.Module):
         """
         if isinstance(images, str) or not isinstance(images, Sequence):
             return self._predict(read_image(images), scales)
-        with ThreadPoolExecutor() as threads:  # images are decoded while others are predicted
-            return [self._predict(image, scales) for image in threads.map(read_image, images)]
+        return [self._predict(read_image(image), scales) for image in images]
 
     def _predict(self, image: np.ndarray, scales: Sequence[float]) -> Prediction:
         settings = self._settings

@@ -107,7 +107,7 @@ def test_a_missing_folder_is_a_problem_in_the_report(profile: Path, tmp_path: Pa
     [
         ("mine.yaml/frist", "did you mean 'first'"),
         ("no.yaml", "no.yaml is missing"),
-        ("smoke/ade20k", "has no profiles"),
+        ("smoek/ade20k", "did you mean 'smoke'"),
     ],
 )
 def test_wrong_names(profile: Path, capsys: Captured, spec: str, message: str) -> None:

@@ -91,6 +91,7 @@ def test_a_profile_finds_prepared_and_raw_data(
     variant = with_classes(SMOKE, SMOKE.data.classes, format="folder")
     run = make_run(tmp_path / "run", variant)
     content = yaml.safe_load(Path("pipelines/profiles/smoke.yaml").read_text())
+    content["search"] = None  # it names the other data set
     mine = {"format": "folder", "root": str(pairs), "classes": list(SMOKE.data.classes)}
     content["datasets"] = {
         "cityscapes": mine | {"recipe": {"scale": [128, 64]}, "evaluation": {"scale": [128, 64]}}

@@ -30,7 +30,7 @@ def stored(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(remote, "WAITS_S", (0.01, 0.01))
     monkeypatch.setenv("REGPROXY_CACHE", str(tmp_path / "cache"))
     record = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps(record | {"fingerprint": "f1", "seed": 3}))
+    (run / "run.json").write_text(json.dumps(record | {"fingerprint": "f1" * 32, "seed": 3}))
     (run / "metrics.jsonl").write_text("")
     upload_run(run, Storage(f"file://{tmp_path}/store/0"))
     return tmp_path / "store/0"

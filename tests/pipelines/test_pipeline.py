@@ -155,6 +155,7 @@ class Ends(Observer):
 
 def test_two_workers_train_like_one(make_trial, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Two workers of a Ray Train run have the losses of one worker, to 1e-5 relative."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))  # for Ray's workers in another folder
     monkeypatch.chdir(tmp_path)
     trials: dict[int, Trial] = {}
     ends: list[tuple[int, str | None]] = []

@@ -120,6 +120,7 @@ class Events(Observer):
 def test_a_bad_trial_stops_at_its_first_validation(
     make_trial: Callable[..., Trial], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, workers: int
 ) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # for Ray's workers, because the folder is another one
     monkeypatch.chdir(tmp_path)
     early_stopping = EarlyStopping([1], first=8, last=400)
     early_stopping.replay(0, [(8, 0.99), (16, 0.99)])

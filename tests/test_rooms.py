@@ -1,6 +1,7 @@
 """The rules of the house: which room imports which, their sizes, and that importing has no side effects."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -140,7 +141,9 @@ def expect_not_imported(*modules: str) -> str:
 
 
 def run_in_python(code: str, folder: Path) -> None:
-    result = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
 
 

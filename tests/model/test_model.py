@@ -18,6 +18,7 @@ from regproxy.config.network import Backbone, ModelConfig
 from regproxy.config.recipe import Recipe
 from regproxy.config.variant import Evaluation, Variant
 from regproxy.errors import ConfigError, DataError
+from regproxy.inference.load import load
 from regproxy.model.build import build
 from regproxy.model.regproxy import RegProxy
 from regproxy.runs.saved_model import load_model, save_model
@@ -158,7 +159,7 @@ def edit(run: Path, change: Callable[[dict], object]) -> None:
 
 
 def test_the_package_offers_its_functions_and_stays_light() -> None:
-    assert regproxy.build_model is build and regproxy.load is load_model
+    assert regproxy.build_model is build and regproxy.load is load
     with pytest.raises(AttributeError, match="no attribute 'train_all'"):
         regproxy.train_all  # noqa: B018
     code = "import sys, regproxy; sys.exit('torch' in sys.modules)"

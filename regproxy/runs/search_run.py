@@ -10,6 +10,7 @@ from regproxy.config.search import Search, with_values
 from regproxy.config.variant import Variant
 from regproxy.errors import ConfigError
 from regproxy.runs.fingerprint import hash_json
+from regproxy.runs.history import read_history
 from regproxy.runs.result import result_parts
 from regproxy.runs.search_record import SearchTrial, best_trial, read_trial
 from regproxy.runs.shared_storage import SharedStorage
@@ -138,7 +139,9 @@ class SearchRun:
             return None
         run = self._with_values(number, record.values).finished_record()
         if record.state == "started" and run:  # the search was killed before it recorded the end
-            return replace(record, state="finished", steps=run["steps"])
+            history = read_history(Path(self.trials[number].workspace.run_dir) / "metrics.jsonl")
+            scores = tuple((entry["step"], entry["val_miou"]) for entry in history if "val_miou" in entry)
+            return replace(record, state="finished", steps=run["steps"], validations=scores)
         return record
 
     def _with_values(self, number: int, values: Mapping[str, Any]) -> Trial:

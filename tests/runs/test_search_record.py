@@ -110,6 +110,8 @@ def test_a_trial_that_ended_after_the_search_was_killed_is_finished(profile: Pro
     assert (again.records[0].state, again.records[0].steps) == ("finished", 8)
     assert again.records[0].validations == ((8, history[-1]["val_miou"]),)
     assert best_trial(again.ended).number == 0
+    assert SearchRun(profile, START).records == again.records
+    assert not Path(trial.workspace.run_dir, "model.safetensors").exists()
 
 
 @pytest.mark.parametrize("change", ["seed", "sampler", "space", "recipe", "evaluation"])

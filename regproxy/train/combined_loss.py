@@ -197,7 +197,7 @@ def _statistics(
     for tile in tiles:
         pixels = _Pixels.of(upsampling.upsample(tile), labels[tile])
         below += (pixels.valid * (pixels.chosen < (recipe.ohem_threshold or 0))).sum(dtype=torch.float64)
-        bins = (pixels.chosen * _BINS).long().clamp(max=_BINS - 1)
+        bins = (pixels.chosen.nan_to_num() * _BINS).long().clamp(max=_BINS - 1)  # NaN has no bin
         valid = pixels.valid.double().flatten()
         histogram.scatter_add_(0, bins.flatten(), valid)  # sums of whole numbers: exact in any order
         labelled.scatter_add_(0, pixels.target.flatten(), valid)

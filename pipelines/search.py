@@ -75,13 +75,6 @@ def train_trials(run: SearchRun, pending: Sequence[int], resources: Resources) -
     from pipelines.cluster.trials import run_trials
 
     check_sampler(settings)
-    early_stopping = None
-    if settings.early_stopping:
-        recipe = run.start.recipe
-        last = max(corner.recipe.steps for corner in settings.corners(run.start))
-        early_stopping = EarlyStopping(pending, first=recipe.validate_every, last=last)
-        for record in run.ended:
-            early_stopping.replay(record.number, record.validations)
     trials = run.located(pending)
     with ray_session(), SearchDisplay(run, pending) as display:
         run_trials(
@@ -90,7 +83,7 @@ def train_trials(run: SearchRun, pending: Sequence[int], resources: Resources) -
             observer=display,
             train=partial(train_anywhere, git_commit=git_commit()),
             values=lambda index: run.begin(pending[index], draw),
-            early_stopping=early_stopping,
+            early_stopping=EarlyStopping.of(run, pending) if settings.early_stopping else None,
         )
 
 
@@ -137,7 +130,7 @@ def report_ends(runs: Sequence[SearchRun]) -> int:
     if failed:
         print(
             f"failed trials of the search: {len(failed)}. "
-            f"`python -m pipelines.search PROFILE --retry-failed` trains them again.",
+            f"`python -m pipelines.search {runs[0].trials[0].profile} --retry-failed` trains them again.",
             file=sys.stderr,
         )
     status = 0

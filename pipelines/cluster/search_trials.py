@@ -19,6 +19,7 @@ from ray.tune.search.sample import Domain
 from pipelines.cluster.trial_queue import TrialQueue
 from regproxy.config.search import Dimension, Search
 from regproxy.errors import ConfigError
+from regproxy.runs.search_run import SearchRun
 
 _DIGITS = 4  # significant digits of a drawn number, so that a profile can hold it
 _REDUCTION_FACTOR = 2  # the better half of the trials passes each rung
@@ -128,6 +129,18 @@ class EarlyStopping(FIFOScheduler):
             reduction_factor=_REDUCTION_FACTOR,
             stop_last_trials=False,
         )
+
+    @classmethod
+    def of(cls, run: SearchRun, pending: Sequence[int]) -> "EarlyStopping":
+        """Return the early stopping of a search that knows all validations so far.
+
+        Those of a trial that was interrupted count too: when it resumes, it does not repeat them.
+        """
+        last = max(corner.recipe.steps for corner in run.settings.corners(run.start))
+        early_stopping = cls(pending, first=run.start.recipe.validate_every, last=last)
+        for record in run.records.values():
+            early_stopping.replay(record.number, record.validations)
+        return early_stopping
 
     def connect(self, queue: TrialQueue, coordinator: Any) -> None:
         """Set the queue and the coordinator of the trials that may be stopped."""

@@ -62,7 +62,7 @@ def dataset_inputs(trial: Trial, parts: Mapping[str, Any]) -> list[DatasetInput]
     """Return the two splits of a trial's data set; `parts` is what its fingerprint was computed from.
 
     Its profile holds the statistics of the split, if the prepared data are here. The digest starts with the
-    manifest's SHA-256 and ends with the split, because MLflow keeps one context for each name and digest.
+    SHA-256 of the data and ends with the split, because MLflow keeps one context for each name and digest.
     """
     source = json.dumps({"uri": trial.workspace.data_dir})
     statistics = data_statistics(trial, parts)

@@ -24,7 +24,7 @@ from regproxy.runs.fingerprint import hash_json
 from regproxy.runs.trial import Trial
 from regproxy.storage.json_file import write_json
 
-_STATISTICS = "regproxy.statistics"  # the tag with the SHA-256 of the manifest whose statistics the run has
+_STATISTICS = "regproxy.statistics"  # the tag with the SHA-256 of the data whose statistics the run has
 
 
 class VariantRuns:

@@ -18,6 +18,7 @@ from regproxy.errors import ConfigError
 # An architecture sets several keys at once, pre-training chooses its own weights, and validations after
 # different steps cannot be compared.
 _NOT_SEARCHED = ("arch", "backbone", "pretrain", "weights", "validate_every")
+_ONLY_CHOICES = ("batch_size", "grad_accum_steps")  # within a range are numbers that do not divide each other
 _MAX_CORNERS = 4096  # each is built and checked; a second or two
 
 
@@ -65,7 +66,7 @@ class Dimension:
             )
         kinds = typing.get_args(hint) if typing.get_origin(hint) is types.UnionType else (hint,)
         if float in kinds:
-            return self
+            return dataclasses.replace(self, low=float(self.low), high=float(self.high))
         if int not in kinds:
             raise ConfigError(f"{where} is invalid: only a number has a range. Give choices.")
         if self.low % 1 or self.high % 1:
@@ -109,6 +110,11 @@ class Search:
             for key, dimension in self.space.items()
         }
         object.__setattr__(self, "space", space)
+        for key in _ONLY_CHOICES:
+            if key in space and not space[key].choices:
+                raise ConfigError(
+                    f"space.{key} is invalid: a range has values that do not divide the batch. Give choices."
+                )
         if (count := math.prod(len(dimension.ends) for dimension in space.values())) > _MAX_CORNERS:
             raise ConfigError(
                 f"space has {count} combinations of choices and ends of ranges, expected at most "

@@ -151,11 +151,12 @@ def resized(
         tokens = tensor.flatten(1, -2)  # SAM's is 1 H W C
         prefix = shape[:-1].numel() - backbone.grid[0] * backbone.grid[1]
         patches = tokens.shape[1] - prefix
+        expected = f"a grid of {grid[0]} x {grid[1]} tokens" if grid else "a square grid"
         grid = grid or (math.isqrt(max(patches, 0)),) * 2
         if grid[0] * grid[1] != patches:
             raise DataError(
-                f"{path}: pos_embed {list(tensor.shape)} does not fit a square grid with {prefix} "
-                f"prefix tokens. Give weights of the same model."
+                f"{path}: pos_embed {list(tensor.shape)} does not fit {expected} with {prefix} prefix "
+                f"tokens. Give weights of the same model."
             )
         position = resize_position_embedding(tokens, grid, backbone.grid, prefix)
         return position.reshape(*shape[:-1], -1)

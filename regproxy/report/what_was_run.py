@@ -40,7 +40,7 @@ def runs_table(profile: Profile, scores: Scores) -> TextTable:
         "data set": [data_title(profile, data) for data in profile.datasets],
         "scored runs": [f"{len(scored)} of {wanted[name]}" for name, scored in trials.items()],
     }
-    for name in ("steps", "batch size", "workers", "images evaluated", "data manifest", "commit"):
+    for name in ("steps", "batch size", "workers", "images evaluated", "data", "commit"):
         columns[name] = [_listed(_values(scored, name)) or NO_VALUE for scored in trials.values()]
     return TextTable(columns=tuple(map(Column, columns, columns.values())))
 
@@ -53,7 +53,7 @@ def deviations(profile: Profile, scores: Scores) -> Section | None:
         points.append(f"The paper reports the median of {_PAPER_SEEDS} runs; here, a variant has {seeds}.")
     points += _steps_points(scores)
     for data in profile.datasets:
-        for name in ("images evaluated", "data manifest"):  # the same for all variants
+        for name in ("images evaluated", "data"):  # the same for all variants
             values = set(_values(_trials(scores, data.name), name))
             if len(values) > 1:
                 points.append(f"Runs on {data.name} differ in {name}: {_listed(sorted(values))}.")
@@ -125,7 +125,7 @@ def _facts(trial: ScoredTrial) -> dict[str, Any]:
             "steps": run["steps"],
             "batch size": run["variant"]["recipe"]["batch_size"],
             "workers": run["workers"],
-            "data manifest": run["data_manifest"][:12],
+            "data": run["data_manifest"][:12],
             "commit": commit and commit[:12] + ("-dirty" if commit.endswith("-dirty") else ""),
         }
     return facts

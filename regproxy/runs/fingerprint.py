@@ -20,9 +20,9 @@ from regproxy.config.variant import Variant
 _PACKAGE = Path(regproxy.__file__).parent
 
 NO_NUMBERS = {  # a room covers its modules
-    "regproxy.config": "its values are in the resolved variant and in the data manifest",
+    "regproxy.config": "its values are in the resolved variant and in the hash of the data",
     "regproxy.data.prepared": "finds data and verifies their checksums",
-    "regproxy.demo": "draws raw data; the data manifest covers them",
+    "regproxy.demo": "draws raw data; the hash of the data covers them",
     "regproxy.errors": "messages",
     "regproxy.model.device": "chooses the device, which the run record holds",
     "regproxy.model.state_diff": "describes errors",

@@ -10,6 +10,7 @@ from regproxy.config.search import Search, with_values
 from regproxy.config.variant import Variant
 from regproxy.errors import ConfigError
 from regproxy.runs.fingerprint import hash_json
+from regproxy.runs.history import read_history
 from regproxy.runs.result import result_parts
 from regproxy.runs.search_record import SearchTrial, best_trial, read_trial
 from regproxy.runs.shared_storage import SharedStorage
@@ -53,6 +54,9 @@ class SearchRun:
         ]
         read = map(self._read, range(self.settings.trials))
         self.records = {record.number: record for record in read if record}
+        for number, record in self.records.items():
+            if record.state == "started":
+                self._finish_if_trained(number)
 
     def pending(self, *, retry_failed: bool) -> list[int]:
         """Return the numbers of the trials to train.
@@ -136,10 +140,18 @@ class SearchRun:
                 return None
         except ConfigError:  # this version does not know the values
             return None
-        run = self._with_values(number, record.values).finished_record()
-        if record.state == "started" and run:  # the search was killed before it recorded the end
-            return replace(record, state="finished", steps=run["steps"])
         return record
+
+    def _finish_if_trained(self, number: int) -> None:
+        """Record the end of a trial that finished on this machine when the search had been killed."""
+        record = self.records[number]
+        run = self._with_values(number, record.values).finished_record()
+        if run is None:
+            return
+        history = read_history(Path(self.trials[number].workspace.run_dir) / "metrics.jsonl")
+        scores = tuple((entry["step"], entry["val_miou"]) for entry in history if "val_miou" in entry)
+        self.records[number] = replace(record, validations=scores)
+        self.end(number, step=run["steps"], steps=run["steps"], error=None)
 
     def _with_values(self, number: int, values: Mapping[str, Any]) -> Trial:
         trial = self.trials[number]

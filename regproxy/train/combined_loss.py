@@ -72,8 +72,8 @@ class _CombinedLoss(torch.autograd.Function):
         gradient, total = torch.zeros_like(values), values.new_zeros(())
         upsampling = Upsampling(values, labels.shape[1:], patch)
         tiles = label_tiles(labels.shape, values.shape[1], values.device)
-        num_workers, dice = context.world_size, 0.0
-        scale, limit = 1 / denominator, None
+        num_workers = context.world_size
+        scale, limit, dice, slopes = 1 / denominator, None, 0.0, None
         with torch.autocast(values.device.type, enabled=False):
             if recipe.needs_whole_batch:
                 statistics = _statistics(upsampling, labels, tiles, values.shape[1], recipe, context)
@@ -82,9 +82,9 @@ class _CombinedLoss(torch.autograd.Function):
                 scale = num_workers / kept.clamp(min=1)
             scale = scale.to(values.dtype)
             if recipe.dice_weight:
-                dice, on_class, on_all = statistics.dice()
+                dice, *slopes = statistics.dice()
                 factor = recipe.dice_weight * num_workers
-                on_class, on_all = ((factor * part).to(values.dtype) for part in (on_class, on_all))
+                slopes = [(factor * slope).to(values.dtype) for slope in slopes]
                 dice = (recipe.dice_weight * dice).to(values.dtype)
             for tile in tiles:
                 pixels = _Pixels.of(upsampling.upsample(tile), labels[tile])
@@ -92,22 +92,7 @@ class _CombinedLoss(torch.autograd.Function):
                 if limit is not None:
                     weight = weight * (pixels.chosen < limit)
                 total += (weight * pixels.loss).sum()
-                # The gradient of cross entropy is probability minus one-hot. That of dice with slopes s_k in
-                # the probabilities p_k is p_k (s_k - sum_j p_j s_j), where s_k is `on_all` plus, for the
-                # class of the label, `on_class`.
-                at_label = pixels.chosen * weight - weight
-                common = weight
-                if recipe.dice_weight:
-                    slope = on_all[:, None]  # k 1
-                    mean = (pixels.probabilities * slope).sum(dim=2, keepdim=True)
-                    mean = (mean + pixels.chosen * on_class[pixels.target]) * pixels.valid
-                    own = (on_class + on_all)[pixels.target] * pixels.valid
-                    common = weight - mean  # b R 1 C
-                    at_label = pixels.chosen * (common + own) - weight
-                    common = common + slope * pixels.valid  # b R k C
-                tile_gradient = pixels.probabilities.mul_(common)
-                tile_gradient.scatter_(2, pixels.target, at_label)
-                upsampling.add_gradient(gradient, tile, tile_gradient)
+                upsampling.add_gradient(gradient, tile, _logits_gradient_(pixels, weight, slopes))
         ctx.save_for_backward(gradient)
         ctx.logits_dtype = logits.dtype
         return total * math.log(2) + dice
@@ -143,6 +128,29 @@ class _Pixels:
         return cls(
             probabilities, target, valid.to(logits.dtype), probabilities.gather(2, target), loss + norm.log2()
         )
+
+
+def _logits_gradient_(pixels: _Pixels, weight: Tensor, slopes: list[Tensor] | None) -> Tensor:
+    """Return the gradient in a tile's logits, (b, R, k, C); overwrite the probabilities with it.
+
+    That of cross entropy is probability minus one-hot, times the pixel's weight. That of dice with the slopes
+    s_k in the probabilities p_k is p_k (s_k - sum_j p_j s_j).
+
+    Args:
+        weight: of each pixel in the cross entropy, (b, R, 1, C).
+        slopes: two tensors (k,): what s_k has for the class of the label only, and for every pixel. None
+            without dice.
+    """
+    factor = weight  # of each probability
+    at_label = pixels.chosen * weight - weight
+    if slopes is not None:
+        on_label, on_all = slopes
+        mean = (pixels.probabilities * on_all[:, None]).sum(dim=2, keepdim=True)
+        mean = (mean + pixels.chosen * on_label[pixels.target]) * pixels.valid
+        own = (on_label + on_all)[pixels.target] * pixels.valid
+        at_label = pixels.chosen * (weight - mean + own) - weight
+        factor = weight - mean + on_all[:, None] * pixels.valid  # b R k C
+    return pixels.probabilities.mul_(factor).scatter_(2, pixels.target, at_label)
 
 
 @dataclass
@@ -189,7 +197,7 @@ def _statistics(
     for tile in tiles:
         pixels = _Pixels.of(upsampling.upsample(tile), labels[tile])
         below += (pixels.valid * (pixels.chosen < (recipe.ohem_threshold or 0))).sum(dtype=torch.float64)
-        bins = (pixels.chosen * _BINS).long().clamp(max=_BINS - 1)
+        bins = (pixels.chosen.nan_to_num() * _BINS).long().clamp(max=_BINS - 1)  # NaN has no bin
         valid = pixels.valid.double().flatten()
         histogram.scatter_add_(0, bins.flatten(), valid)  # sums of whole numbers: exact in any order
         labelled.scatter_add_(0, pixels.target.flatten(), valid)

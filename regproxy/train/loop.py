@@ -60,6 +60,7 @@ def train(
     torch.manual_seed(torch_seed(trial.seed, 0, 0))  # every worker starts from the same weights
     model = build(trial.variant)
     start = load_starting_weights(model, trial.variant.model, Path(trial.workspace.pretrained_dir))
+    origin = {"started_from": start.record} if start else {}
     if recipe.freeze:
         freeze_backbone(model)
     model = model.to(device)
@@ -172,7 +173,6 @@ def train(
     if not context.is_main:
         return measured
     save_model(final, run_dir)
-    origin = {"started_from": start.record} if start else {}
     began = datetime.fromtimestamp(history.started, UTC).isoformat(timespec="milliseconds")
     record = trial.write_record({"started": began, **measured, **origin}, git_commit)
     shutil.rmtree(checkpoints, ignore_errors=True)

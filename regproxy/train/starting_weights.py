@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from regproxy.config.network import ModelConfig
 from regproxy.errors import DataError
+from regproxy.model.interpolation import whole_patches
 from regproxy.model.pretrained import load_pretrained, read_weights, resized, weights_file
 from regproxy.released.official_names import official_names
 from regproxy.runs.record import read_record
@@ -96,7 +97,7 @@ def load_what_fits(network: nn.Module, weights: dict[str, Tensor], path: Path) -
     Raises:
         DataError: no block of the backbone fits, or the position embedding has an unknown grid.
     """
-    expected, grid = network.state_dict(), _trained_grid(path, network)
+    expected, grid = network.state_dict(), _trained_grid(path, weights)
     fitting = {}
     for name in expected.keys() & weights.keys():
         tensor, shape = weights[name], expected[name].shape
@@ -115,11 +116,12 @@ def load_what_fits(network: nn.Module, weights: dict[str, Tensor], path: Path) -
     return StartingWeights(path, True, len(fitting), left_out, drawn)
 
 
-def _trained_grid(path: Path, network: nn.Module) -> tuple[int, int] | None:
+def _trained_grid(path: Path, weights: dict[str, Tensor]) -> tuple[int, int] | None:
     """Return the token grid of a run's crop if its record lies beside the weights; None means a square."""
     try:
         crop = (read_record(path.with_name("run.json")) or {})["variant"]["recipe"]["crop"]
-        height, width = (-(-side // network.backbone.patch) for side in crop)
+        patch = weights[f"{_BACKBONE}patch_embed.proj.weight"].shape[-1]
+        height, width = (whole_patches(side, patch) // patch for side in crop)
     except (KeyError, TypeError, ValueError):
         return None
     return height, width

@@ -63,21 +63,11 @@ def update(
                 logits, affinity = (
                     model(images, return_affinity=True) if regularised else (model(images), None)
                 )
+            shared, classes = {"denominator": denominator, "patch": patch}, trial.variant.data.classes
             if recipe.has_plain_loss:
-                loss = upsampled_cross_entropy(
-                    logits, batch.labels, IGNORE_LABEL, denominator=denominator, patch=patch
-                )
+                loss = upsampled_cross_entropy(logits, batch.labels, IGNORE_LABEL, **shared)
             else:
-                classes = trial.variant.data.classes
-                loss = combined_loss(
-                    logits,
-                    batch.labels,
-                    recipe,
-                    classes,
-                    denominator=denominator,
-                    context=context,
-                    patch=patch,
-                )
+                loss = combined_loss(logits, batch.labels, recipe, classes, context=context, **shared)
             if regularised:
                 counts = class_counts(batch.labels, affinity, num_classes=logits.shape[1], patch=patch)
                 term = region_loss(affinity, counts, recipe.region_loss)

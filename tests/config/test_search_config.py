@@ -7,7 +7,7 @@ import yaml
 
 from regproxy.config.profile import Profile
 from regproxy.config.profile_file import profile_path, resolve_profile
-from regproxy.config.search import with_values
+from regproxy.config.search import Dimension, Search, with_values
 from regproxy.errors import ConfigError
 
 RATE = {"learning_rate": {"low": 1.0e-4, "high": 1.0e-2, "log": True}}
@@ -27,6 +27,8 @@ def test_values_have_the_type_of_their_setting() -> None:
     assert found["region"].choices == ((2, 2), (4, 4))
     assert found["warmup_steps"].is_integer and found["warmup_steps"].high == 4
     assert not found["learning_rate"].is_integer
+    search = Search(variant="v", trials=1, space={"dice_weight": Dimension(low=0, high=2)})
+    assert not search.space["dice_weight"].is_integer
 
 
 def test_a_corner_is_the_variant_with_its_values() -> None:
@@ -76,6 +78,7 @@ def test_the_example_of_the_paper_profile_is_valid() -> None:
         ({"drop_path": {"low": 0.0, "high": 1.0}}, {}, "with drop_path 1.0 is invalid"),
         ({"head": {"choices": ["linear"]}}, {}, "head linear has no region"),
         ({"batch_size": {"choices": [4, 3]}}, {"recipe": {"grad_accum_steps": 2}}, "does not divide"),
+        ({"batch_size": {"low": 4, "high": 8}}, {}, "space.batch_size is invalid: .*Give choices"),
         ({"steps": {"choices": [4, 8]}}, {}, "expected at most steps 4; got 8"),
         (RATE, {"recipe": {"validate_every": None}}, "got None. Set it in the recipe"),
         (RATE, {"trials": 0}, "trials is invalid"),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from saved_runs import make_run
 
 
@@ -26,3 +26,14 @@ def put(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def turned(put: Callable[..., Path], tmp_path: Path) -> np.ndarray:
+    """Write `turned.jpg`, whose EXIF orientation turns it by 90 degrees; return it upright, (60, 40, 3)."""
+    with Image.open(put("flat.png", size=(40, 60))) as picture:
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        picture.save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    with Image.open(tmp_path / "turned.jpg") as picture:
+        return np.asarray(ImageOps.exif_transpose(picture))

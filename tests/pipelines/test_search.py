@@ -17,7 +17,8 @@ from pipelines.cluster.search_trials import EarlyStopping
 from pipelines.cluster.session import ray_session
 from pipelines.cluster.trials import run_trials
 from regproxy.config.profile import Resources
-from regproxy.config.profile_file import profile_path
+from regproxy.config.profile_file import load_profile, profile_path
+from regproxy.runs.search_run import SearchRun
 from regproxy.runs.trial import Trial
 from regproxy.train.progress import Progress
 
@@ -136,6 +137,19 @@ def test_a_bad_trial_stops_at_its_first_validation(
     assert events.ends == [(0, None)]
     assert 8 < events.steps < 40
     assert not (Path(trial.workspace.run_dir) / "run.json").exists()
+
+
+def test_validations_before_an_interruption_count(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+    profile = load_profile("smoke")
+    (variant,) = profile.search.starts(profile.variants)
+    run = SearchRun(profile, variant)
+    run.begin(0, lambda *_: {"learning_rate": GOOD})
+    run.validated(0, 8, 0.5)
+    again = SearchRun(profile, variant)
+    pending = again.pending(retry_failed=False)
+    assert pending == [0, 1, 2, 3, 4]
+    assert EarlyStopping.of(again, pending).stops(1, 8, 0.4)
 
 
 def test_a_trial_stops_below_the_median_of_a_rung() -> None:

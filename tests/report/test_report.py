@@ -25,7 +25,7 @@ def test_report_describes_the_runs(profile: Profile, tmp_path: Path) -> None:
         "batch size": "4",
         "workers": "1",
         "images evaluated": "4",
-        "data manifest": "d" * 12,
+        "data": "d" * 12,
         "commit": "0123456789ab-dirty",
     }
     assert cityscapes[2:] == ["–"] * 6
@@ -46,7 +46,7 @@ def test_deviations_are_notes_and_differences_in_the_records(profile: Profile, t
         "The paper reports the median of 3 runs; here, a variant has 2 seeds.",
         "region-4x4 on ade20k, seed 1: 16 steps; the profile asks for 8.",
         "Runs on cityscapes differ in images evaluated: 3, 4.",
-        "Runs on cityscapes differ in data manifest: dddddddddddd, eeeeeeeeeeee.",
+        "Runs on cityscapes differ in data: dddddddddddd, eeeeeeeeeeee.",
         "1 of 4 runs were trained with uncommitted changes (`-dirty`).",
         "The runs come from 2 commits: 0123456789ab, ffffffffffff-dirty.",
     )

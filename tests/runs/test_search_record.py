@@ -10,8 +10,9 @@ from smoke_profile import SMOKE_VARIANTS
 
 from regproxy.config.profile import Profile
 from regproxy.config.profile_file import load_profile, resolve_profile
-from regproxy.config.search import Search
+from regproxy.config.search import Search, with_values
 from regproxy.errors import DataError
+from regproxy.runs.history import read_history
 from regproxy.runs.search_record import (
     SearchTrial,
     best_trial,
@@ -23,6 +24,9 @@ from regproxy.runs.search_record import (
 from regproxy.runs.search_run import SearchRun
 from regproxy.runs.shared_storage import SharedStorage
 from regproxy.storage.remote import Storage
+from regproxy.train.context import Context
+from regproxy.train.loop import train
+from regproxy.train.progress import run_to_end
 
 START = SMOKE_VARIANTS["ade20k", "region-4x4"]
 
@@ -95,6 +99,19 @@ def test_a_search_continues_from_its_records(profile: Profile) -> None:
     assert more.pending(retry_failed=False) == [3, 4]
     to_the_end = SearchRun(with_search(profile, early_stopping=False), START)
     assert to_the_end.pending(retry_failed=False) == [2, 3]
+
+
+def test_a_trial_that_ended_after_the_search_was_killed_is_finished(profile: Profile) -> None:
+    run = SearchRun(profile, START)
+    trial = dataclasses.replace(run.trials[0], variant=with_values(START, run.begin(0, draw)))
+    run_to_end(train(trial, Context()))
+    history = read_history(Path(trial.workspace.run_dir) / "metrics.jsonl")
+    again = SearchRun(profile, START)
+    assert (again.records[0].state, again.records[0].steps) == ("finished", 8)
+    assert again.records[0].validations == ((8, history[-1]["val_miou"]),)
+    assert best_trial(again.ended).number == 0
+    assert SearchRun(profile, START).records == again.records
+    assert not Path(trial.workspace.run_dir, "model.safetensors").exists()
 
 
 @pytest.mark.parametrize("change", ["seed", "sampler", "space", "recipe", "evaluation"])

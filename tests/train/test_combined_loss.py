@@ -149,6 +149,16 @@ def test_all_void_gives_zero_and_no_gradient(options: dict) -> None:
     assert value == 0 and (gradient == 0).all()
 
 
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_logits_that_are_not_finite_give_a_loss_that_is_not(options: dict, value: float) -> None:
+    """The training then names the step."""
+    logits, labels = sample((8, 8), (32, 32), torch.float32)
+    logits.data[0, 0, 4, 4] = value
+    loss = ours(logits, labels, recipe(**options), torch.tensor(labels.numel()))
+    assert not loss.isfinite()
+
+
 def test_a_perfect_prediction_has_no_dice_loss() -> None:
     labels = torch.randint(0, 5, (2, 8, 8), generator=torch.Generator().manual_seed(0))
     logits = (functional.one_hot(labels, 5).permute(0, 3, 1, 2).double() * 100).requires_grad_()

@@ -70,16 +70,18 @@ def test_a_frozen_backbone_keeps_no_activations_and_drops_no_path(make_trial: Ma
     early, late = model.backbone(images)
     assert early.grad_fn is None and late.grad_fn is None
     assert torch.equal(late, model.backbone(images)[1])
-    held = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: held.append(tensor.numel()), lambda _: None):
-        model(images)
-    frozen = sum(held)
+    frozen = kept_elements(model, images)
     model.backbone.requires_grad_(True)
     enter_training_mode(model)
-    held.clear()
-    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: held.append(tensor.numel()), lambda _: None):
+    assert frozen < 0.5 * kept_elements(model, images)
+
+
+def kept_elements(model: nn.Module, images: torch.Tensor) -> int:
+    """Return how many elements a forward pass keeps for the backward pass."""
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor.numel()), lambda _: None):
         model(images)
-    assert frozen < 0.5 * sum(held)
+    return sum(kept)
 
 
 def test_validation_leaves_a_frozen_backbone_in_eval_mode(make_trial: MakeTrial) -> None:

@@ -112,6 +112,30 @@ def test_the_crop_of_a_run_says_the_grid_of_its_positions(make_trial: MakeTrial,
     assert torch.equal(state["backbone.vit.pos_embed"], expected)
 
 
+def test_patches_of_another_size_are_drawn_and_the_positions_resized(
+    make_trial: MakeTrial, tmp_path: Path
+) -> None:
+    """64 x 64 pixels are 4 x 4 patches of 16 pixels, and 5 x 5 of 14."""
+    first = save_run(make_trial("linear"), tmp_path / "first")
+    backbone = Backbone(timm_name="vit_small_patch14_dinov2", width=32, depth=2, heads=2)
+    trial = make_trial(
+        "linear", backbone=backbone, pretrain="file", weights=str(tmp_path / "first"), **UNMOVED
+    )
+    state, origin, _ = started(trial)
+    expected = resize_position_embedding(first["backbone.vit.pos_embed"], (4, 4), (5, 5), 1)
+    assert torch.equal(state["backbone.vit.pos_embed"], expected)
+    assert "backbone.vit.patch_embed" in origin["drawn"]
+
+
+def test_the_start_may_be_removed_while_the_training_runs(make_trial: MakeTrial, tmp_path: Path) -> None:
+    save_run(make_trial(), tmp_path / "first")
+    sha256 = file_sha256(tmp_path / "first/model.safetensors")
+    training = train(make_trial(pretrain="file", weights=str(tmp_path / "first")), Context())
+    next(training)
+    shutil.rmtree(tmp_path / "first")
+    assert run_to_end(training)["started_from"]["sha256"] == sha256
+
+
 def test_a_note_is_given_once(make_trial: MakeTrial, tmp_path: Path) -> None:
     save_run(make_trial(), tmp_path / "first")
     trial = make_trial(pretrain="file", weights=str(tmp_path / "first"), log_every=1)

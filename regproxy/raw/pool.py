@@ -162,6 +162,8 @@ def _sort_files(pool: Pool, files: list[Path], folder: Path, suffixes: tuple[str
 
 def _missing(folder: Path, suffixes: tuple[str, ...], what: str) -> str:
     """Return a message about a missing folder that names the folders beside it."""
+    if folder.exists():
+        return f"{text_of(folder)} is a file: expected the folder of the {what}. Give the folder."
     parent = next(place for place in folder.parents if place.is_dir())
     inside = _visible(parent)
     folders = [name for name in inside if (parent / name).is_dir()]

@@ -18,7 +18,9 @@ def add(commands: argparse._SubParsersAction) -> None:
         "params.yaml. Then `dvc repro` prepares, trains, scores and reports.",
     )
     command.add_argument("name", help="of the profile: letters, digits, - and _")
-    command.add_argument("--images", type=Path, required=True, help="folder of images")
+    command.add_argument(
+        "--images", type=Path, required=True, help="folder of images, such as photos or data/{split}/photos"
+    )
     command.add_argument("--labels", type=Path, required=True, help="folder of labels with the images' names")
     classes = command.add_mutually_exclusive_group()
     classes.add_argument(

@@ -95,8 +95,9 @@ def draw_grid(
     words = []
     for index, pair in enumerate(pairs):
         left, top = index % columns * cell_width + _GAP, index // columns * cell_height
-        size = font.size * min(1.0, (cell_width - 2 * _GAP) / max(font.getlength(pair.title), 1.0))
-        words.append((left, top + title_height // 2, pair.title, font.font_variant(size=size)))
+        title = " ".join(pair.title.split())  # a file name can have line breaks
+        size = font.size * min(1.0, (cell_width - 2 * _GAP) / max(font.getlength(title), 1.0))
+        words.append((left, top + title_height // 2, title, font.font_variant(size=size)))
         top += title_height
         pixels[top : top + height, left : left + width] = pair.first
         top, left = (top + height + _GAP, left) if wide else (top, left + width + _GAP)

@@ -148,7 +148,7 @@ def _sort_files(pool: Pool, files: list[Path], folder: Path, suffixes: tuple[str
         found.setdefault(id, path)
     if not_read:
         pool.problems.append(
-            f"{text_of(folder)} has {len(not_read)} images of a kind that is not read, such as "
+            f"{text_of(folder)} has images of a kind that is not read: {len(not_read)}, such as "
             f"{text_of(not_read[0])}. Convert them to JPEG or PNG, or move them to another folder."
         )
     elif not found:

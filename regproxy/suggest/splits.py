@@ -11,7 +11,7 @@ from regproxy.raw.folders import text_of
 from regproxy.raw.pool import Pool
 from regproxy.raw.splits import hashed_split, listed_id, read_list
 
-_NAMES = {
+NAMES = {
     "train": ("train", "training", "trn"),
     "val": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
@@ -73,7 +73,7 @@ def _split_folders(ids: Sequence[str]) -> dict[str, str]:
         return {}
     named = {
         split: next(folder for folder in folders if folder.lower() in known)
-        for split, known in _NAMES.items()
+        for split, known in NAMES.items()
         if any(folder.lower() in known for folder in folders)
     }
     return named if "train" in named and len(folders) > 1 else {}
@@ -83,7 +83,7 @@ def _split_lists(pool: Pool, root: Path, folder: Path) -> dict[str, int]:
     """Return the number of pairs of each list of a folder, as far as all of its lines name a pair."""
     images = pool.image_folder.absolute().relative_to(root).as_posix()
     lists = {}
-    for split in _NAMES:
+    for split in NAMES:
         try:
             lines = read_list(folder / f"{split}.txt")
         except DataError:
@@ -100,6 +100,6 @@ def _check_partners(pool: Pool, root: Path, prefixes: tuple[str, ...]) -> None:
     if alone:
         example = text_of((pool.images | pool.labels)[alone[0]])
         raise DataError(
-            f"images or labels without a partner of the same name: {len(alone)}, such as {example}. Move them to "
-            f"another folder, or list the images to use in train.txt and val.txt in {text_of(root)}."
+            f"images or labels without a partner of the same name: {len(alone)}, such as {example}. Move "
+            f"them away, or list the images to use in train.txt and val.txt in {text_of(root)}."
         )

@@ -1,6 +1,5 @@
 """Look at a user's images and labels: how the files pair, what the labels hold, how large the images are."""
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -10,14 +9,12 @@ import cv2
 import numpy as np
 
 from regproxy.config.class_tables import Colour
-from regproxy.config.formats import FORMATS
 from regproxy.errors import DataError
 from regproxy.raw.decoding import decode_with_messages
 from regproxy.raw.encoded import kind_of, open_picture, png_depth
-from regproxy.raw.endings import ending_of, endings_in_one_folder, pairing_endings
-from regproxy.raw.folders import list_files, text_of
+from regproxy.raw.folders import text_of
 from regproxy.raw.label_files import read_pixels
-from regproxy.raw.pool import Pool, read_pool
+from regproxy.suggest.pairing import common_root, pair_files
 from regproxy.suggest.splits import Splits, find_splits
 
 _NUM_LABELS, _NUM_IMAGES = 500, 500  # files that are read, evenly spread
@@ -53,14 +50,15 @@ def survey(images: Path, labels: Path, *, by_colour: bool = False) -> Survey:
     """Return what the two folders of a data set hold.
 
     Args:
+        images, labels: folders. "{split}" in both stands for the name of a split, such as train.
         by_colour: whether labels with a palette are read as colours instead of indices.
 
     Raises:
         DataError: a folder is missing, images and labels do not pair, a file cannot be read, or labels hold
             too many colours to be classes.
     """
-    suffixes, pool = _pair(images, labels)
-    root = Path(os.path.commonpath([images.absolute(), labels.absolute()]))
+    suffixes, pool = pair_files(images, labels)
+    root = common_root(images, labels)
     splits = find_splits(pool, root)
     ids = sorted(pool.images.keys() & pool.labels)
     sizes, image_range = _look_at_images(pool.images[id] for id in _spread(ids, _NUM_IMAGES))
@@ -76,44 +74,6 @@ def survey(images: Path, labels: Path, *, by_colour: bool = False) -> Survey:
         values=values,
         colours=colours,
     )
-
-
-def _pair(images: Path, labels: Path) -> tuple[dict[str, str], Pool]:
-    """Return the keys of suffixes that the files need, and all images and labels by id."""
-    spec = FORMATS["folder"]
-    suffixes = {"image_suffixes": spec.image_suffixes, "label_suffixes": spec.label_suffixes}
-    keys: dict[str, str] = {}
-    pool = read_pool(images, labels, **suffixes)
-    if images.is_dir() and labels.is_dir() and images.samefile(labels):
-        keys = _endings_in_one_folder(images)
-    elif 2 * len(pool.images.keys() & pool.labels) < min(len(pool.images), len(pool.labels)):
-        keys = pairing_endings(
-            [path.relative_to(images).as_posix() for path in pool.images.values()],
-            [path.relative_to(labels).as_posix() for path in pool.labels.values()],
-        )
-    if keys:
-        own = {f"{key}es": (ending,) for key, ending in keys.items()}
-        pool = read_pool(images, labels, **suffixes | own, labels_first="label_suffix" in keys)
-    if not pool.images.keys() & pool.labels:
-        pool.check_pairs()
-    if pool.problems:
-        raise DataError(pool.problems[0])
-    return keys, pool
-
-
-def _endings_in_one_folder(folder: Path) -> dict[str, str]:
-    """Return the endings of images and labels in one folder; raise DataError if nothing tells them apart."""
-    spec = FORMATS["folder"]
-    files = [path for path in list_files(folder).files if ending_of(path.name, spec.image_suffixes)]
-    names = [path.relative_to(folder).as_posix() for path in files]
-    keys = endings_in_one_folder(names, spec.label_suffixes)
-    if not keys:
-        raise DataError(
-            f"{text_of(folder)} is the folder of images and of labels, but nothing in the names of its "
-            f"{len(names)} pictures tells them apart. Let the names of the labels end in _mask.png, or move "
-            "them to a folder of their own."
-        )
-    return keys
 
 
 def _read(path: Path) -> bytes:

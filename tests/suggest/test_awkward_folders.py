@@ -47,12 +47,13 @@ def new(
         *options: str, images: str = "raw/photos", labels: str = "raw/masks"
     ) -> tuple[DataConfig | None, str]:
         command = ["new", "mine", "--images", images, "--labels", labels, "--pretrain", "none"]
+        before = os.listdir("pipelines/profiles")
         status = main([*command, "--device", "cpu", "--force", *options])
         printed = "".join(capsys.readouterr())
         if status:
             assert printed.startswith("error: ")
             assert printed.count("\n") == 1
-            assert not os.listdir("pipelines/profiles")
+            assert os.listdir("pipelines/profiles") == before
             return None, printed
         return load_profile("mine").datasets[0], printed
 
@@ -106,6 +107,15 @@ def test_a_folder_beside_the_splits_is_left_out(new: Callable) -> None:
     data, printed = new()
     assert "left out: folder old" in printed
     assert pairs(data) == {"train": 2, "val": 2}
+
+
+def test_splits_that_hold_images_and_labels(new: Callable) -> None:
+    for split in ("train", "valid"):
+        write(3, images=f"raw/{split}/images/{{}}.jpg", labels=f"raw/{split}/masks/{{}}_L.png")
+    data, _ = new(images="raw/{split}/images", labels="raw/{split}/masks")
+    assert (data.images, data.labels, data.splits.val) == ("{split}/images", "{split}/masks", "valid")
+    assert pairs(data) == {"train": 3, "val": 3}
+    assert "fewer than two splits" in new(images="raw/{split}/images", labels="raw/{split}/x")[1]
 
 
 def test_a_share_that_draws_no_image_grows(new: Callable) -> None:

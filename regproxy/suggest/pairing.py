@@ -50,8 +50,8 @@ def pair_files(images: Path, labels: Path) -> tuple[dict[str, str], Pool]:
             break
     if len({id.split("/")[0] for id in merged.images}) < 2:
         raise DataError(
-            f"{text_of(images)} and {text_of(labels)} exist for fewer than two splits: expected folders named "
-            "train and val in the place of {split}. Correct the folders."
+            f"{text_of(images)} and {text_of(labels)} exist for fewer than two splits: expected folders such "
+            "as train and val in the place of {split}. Correct the folders."
         )
     return keys, merged
 

@@ -72,7 +72,7 @@ class Pool:
         self.check_labels(self.images)
         for id in sorted(self.labels.keys() - self.images):
             folder = text_of(self.image_folder)
-            hint = self._hint(self.image_folder, id)
+            hint = self._hint(self.image_folder, id) or " Add it, or remove the label."
             self.problems.append(
                 f"{text_of(self.labels[id])} has no image of the same name in {folder}.{hint}"
             )
@@ -82,7 +82,7 @@ class Pool:
         """Return those of the images' ids that have a label; add a problem for every other one."""
         for id in sorted(id for id in ids if id not in self.labels):
             expected = text_of(self.label_folder / id) + self.label_suffixes[0]
-            hint = self._hint(self.label_folder, id)
+            hint = self._hint(self.label_folder, id) or " Add it, or remove the image."
             self.problems.append(f"{text_of(self.images[id])} has no label: expected {expected}.{hint}")
         return [id for id in ids if id in self.labels]
 

@@ -44,15 +44,19 @@ def describe_data(
     table = read_colour_file(colours, root, "--colours") if colours else {}
     if colours:
         entry.append(("colours", colours, "name, r, g, b of each class; also the palette of predictions"))
+    unfit = [one for one in void if isinstance(one, int) == bool(seen.colours)]
+    if unfit:
+        held = "colours: give colours such as #e0e0c0" if seen.colours else "values: give values such as 255"
+        raise ConfigError(f"--void does not fit, because the labels hold {held}.")
     if seen.colours:
         if classes:
             raise ConfigError(
                 "the labels hold colours, so the order of --classes does not say which is which. "
                 "Give a table of name,r,g,b of each class with --colours."
             )
-        entry += _colour_lines(seen, table, [one for one in void if not isinstance(one, int)])
+        entry += _colour_lines(seen, table, void)
     else:
-        entry += _value_lines(seen, classes or list(table), [one for one in void if isinstance(one, int)])
+        entry += _value_lines(seen, classes or list(table), void)
     entry += _split_lines(seen)
     if seen.image_range is not None:
         low, high = seen.image_range
@@ -76,7 +80,7 @@ def _value_lines(seen: Survey, classes: Sequence[str], void: Sequence[int]) -> E
     values = sorted(value for value in seen.values if value not in void)
     rare = seen.values[_CONVENTIONAL_VOID] <= _RARE * pixels
     comment = "values that count nowhere"
-    if _CONVENTIONAL_VOID in values and rare and len(values) > (len(classes) or 2):
+    if _CONVENTIONAL_VOID in values and rare and len(values) > max(len(classes), 2):
         values.remove(_CONVENTIONAL_VOID)
         share = seen.values[_CONVENTIONAL_VOID] / pixels
         comment += f"; {share:.2%} of the pixels are 255. If that is a class, name all classes with --classes"

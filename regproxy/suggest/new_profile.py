@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from regproxy.config.class_tables import Colour
-from regproxy.config.profile_file import profile_path, resolve_profile
+from regproxy.config.profile_file import resolve_profile
 from regproxy.config.yaml_file import read_yaml
 from regproxy.errors import ConfigError
 from regproxy.raw.folders import text_of
@@ -15,7 +15,8 @@ from regproxy.suggest.profile_text import flow, profile_text
 from regproxy.suggest.settings import choose_settings
 from regproxy.suggest.survey import Survey, survey
 
-_PARAMS = Path("params.yaml")
+_PARAMS, _PROFILES = Path("params.yaml"), Path("pipelines/profiles")
+_SELECTED = re.compile(r"^profiles:.*\n?(?:[ \t]*-.*\n?)*", re.MULTILINE)  # on one line or as a list
 
 
 def new_profile(
@@ -50,10 +51,10 @@ def new_profile(
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
         raise ConfigError(f"the name is invalid: expected letters, digits, - and _; got {name!r}")
-    path = profile_path(name)
-    if not path.parent.is_dir():
+    path = _PROFILES / f"{name}.yaml"
+    if not _PROFILES.is_dir():
         raise ConfigError(
-            f"{path.parent.absolute()} is missing: expected the folder of profiles. "
+            f"{_PROFILES.absolute()} is missing: expected the folder of profiles. "
             "Run the command in the repository's root."
         )
     if path.exists() and not replace:
@@ -80,8 +81,15 @@ def new_profile(
         temporary.write_text(text, encoding="utf-8")
         resolve_profile(name, read_yaml(temporary))
     with atomic_file(_PARAMS) as temporary:
-        temporary.write_text(f"profiles: [{name}]\n")
+        temporary.write_text(_select(name), encoding="utf-8")
     return _summary(seen, name, path, data)
+
+
+def _select(name: str) -> str:
+    """Return the text of params.yaml with another selection; comments and other keys stay."""
+    old = _PARAMS.read_text(encoding="utf-8") if _PARAMS.exists() else ""
+    line = f"profiles: [{name}]\n"
+    return _SELECTED.sub(line, old, count=1) if _SELECTED.search(old) else f"{old}{line}"
 
 
 def _is_surrogate(character: str) -> bool:

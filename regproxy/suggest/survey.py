@@ -127,6 +127,8 @@ def _look_at_labels(paths: Iterable[Path], by_colour: bool) -> tuple[Counter[int
             found, counts = np.unique(pixels, return_counts=True)
             values.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
             continue
+        if pixels.dtype != np.uint8:
+            raise DataError(f"{text_of(path)}: the label has colours of {pixels.dtype}. Save it with 8 bits.")
         codes, counts = np.unique(pixels @ np.array([65536, 256, 1]), return_counts=True)
         named = ((code >> 16, code >> 8 & 255, code & 255) for code in codes.tolist())
         colours.update(dict(zip(named, counts.tolist(), strict=True)))

@@ -116,7 +116,7 @@ def test_a_missing_folder_is_a_problem_in_the_report(profile: Path, tmp_path: Pa
     [
         ("mine.yaml/frist", "did you mean 'first'"),
         ("no.yaml", "no.yaml is missing"),
-        ("smoke/ade20k", "has no profiles"),
+        ("smok/ade20k", "'smok' is not known"),
     ],
 )
 def test_wrong_names(profile: Path, capsys: Captured, spec: str, message: str) -> None:

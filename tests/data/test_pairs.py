@@ -92,6 +92,7 @@ def test_folder_problems_are_named(tmp_path: Path) -> None:
     touch(tmp_path, "annotations/train/b.png", "annotations/train/c.png", "annotations/train/e.png")
     found = find_pairs(config(tmp_path))
     assert ids(found) == {"train": "b c", "val": "d"}
+    assert "Add it, or remove the image." in found.problems[0]
     assert "a.jpg has no label" in found.problems[0] and "e.png has no image" in found.problems[1]
     touch(tmp_path, "images/train/a.png")
     assert "same id 'a'" in refused(tmp_path)

@@ -1,7 +1,10 @@
 """`regproxy new`: a profile for a user's own images and labels."""
 
 import argparse
+import os
 from pathlib import Path
+
+from regproxy.errors import ConfigError
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -15,7 +18,9 @@ def add(commands: argparse._SubParsersAction) -> None:
         "params.yaml. Then `dvc repro` prepares, trains, scores and reports.",
     )
     command.add_argument("name", help="of the profile: letters, digits, - and _")
-    command.add_argument("--images", type=Path, required=True, help="folder of images")
+    command.add_argument(
+        "--images", type=Path, required=True, help="folder of images, such as photos or data/{split}/photos"
+    )
     command.add_argument("--labels", type=Path, required=True, help="folder of labels with the images' names")
     classes = command.add_mutually_exclusive_group()
     classes.add_argument(
@@ -66,10 +71,23 @@ def _names(text: str | None) -> list[str]:
     """Return class names from a list with commas, or from the lines of a file."""
     if text is None:
         return []
-    lines = Path(text).read_text().splitlines() if Path(text).is_file() else text.split(",")
+    if os.path.isfile(text):  # Path.is_file raises OSError for a long list
+        try:
+            lines = Path(text).read_text(encoding="utf-8-sig").splitlines()
+        except UnicodeDecodeError:
+            raise ConfigError(f"--classes: {text} is not UTF-8. Save it as UTF-8.") from None
+    elif text.endswith(".txt"):
+        raise ConfigError(f"--classes: the file {text} is missing. Correct its path.")
+    else:
+        lines = text.split(",")
     return [line.strip() for line in lines if line.strip()]
 
 
 def _void(text: str) -> int | tuple[int, ...]:
     """Return a label value, or the RGB colour of #rrggbb."""
-    return tuple(bytes.fromhex(text[1:7])) if len(text) == 7 and text[0] == "#" else int(text)
+    try:
+        return tuple(bytes.fromhex(text[1:7])) if len(text) == 7 and text[0] == "#" else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected integers or colours such as #e0e0c0, with spaces between them; got {text!r}"
+        ) from None

@@ -57,11 +57,12 @@ def read_colour_file(path: str, root: str, where: str) -> dict[str, tuple[Colour
     places = [root_folder(root) / path, Path(path).expanduser()]
     file = next((place for place in places if place.is_file()), None)
     if file is None:
-        raise ConfigError(f"{where}: {places[0]} is missing, and so is {places[1]}. Correct the path.")
+        raise ConfigError(f"{where}: neither {places[0]} nor {places[1]} is a file. Correct the path.")
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{where}: {file} cannot be read ({error}). Save it as UTF-8.") from None
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(f"{where}: {file} cannot be read ({reason}). Save it as UTF-8.") from None
     head = text.partition("\n")[0]
     rows = csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=head.count), skipinitialspace=True)
     columns = {str(name).strip().lower(): name for name in rows.fieldnames or ()}

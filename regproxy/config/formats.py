@@ -1,5 +1,6 @@
 """Data set formats: folder layout, class names, colours, and the meaning of each label value."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -78,6 +79,9 @@ def resolve_classes(format: str, classes: Sequence[str] | None, where: str) -> t
             f"{where}.classes is missing: for format {format}, list the names of train ids 0, 1, ..., "
             "or name the classes in values or colours"
         )
+    unfit = [name for name in classes if not name.strip() or re.search(r"[\x00-\x1f\x7f]", name)]
+    if unfit:
+        raise ConfigError(f"{where}.classes is invalid: expected names of one line of text; got {unfit[0]!r}")
     repeated = sorted({name for name in classes if list(classes).count(name) > 1})
     if repeated:
         raise ConfigError(f"{where}.classes repeats {', '.join(repeated)}: write each name once")

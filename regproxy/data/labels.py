@@ -109,19 +109,20 @@ def read_label(encoded: bytes, *, data: DataConfig, counts: dict[int, int] | Non
 
 def _from_values(values: np.ndarray, table: np.ndarray) -> np.ndarray:
     """Return the train ids of (H, W) label values, uint8."""
+    outside = None
     if values.dtype == np.uint8:
         ids = cv2.LUT(values, table[:256])
     else:  # 1, 16 or 32 bits
-        outside = (values < 0) | (values > MAX_VALUE) if values.dtype.itemsize > 2 else None
         ids = table[values.astype(np.uint16)]
-        if outside is not None:
+        if values.dtype.itemsize > 2:
+            outside = (values < 0) | (values > MAX_VALUE)
             ids[outside] = _UNKNOWN
     if ids.min() < 0:
         known, unknown = value_ranges(np.flatnonzero(table >= 0)), value_ranges(np.unique(values[ids < 0]))
-        raise DataError(
-            f"the label is invalid: expected values {known}; got {unknown}. Correct the label, give the "
-            "values to classes under values, or add them to void_labels."
-        )
+        remedy = "Correct the label, give the values to classes under values, or add them to void_labels."
+        if outside is not None and outside.any():
+            remedy = f"Renumber the labels: only 0..{MAX_VALUE} can be classes or void."
+        raise DataError(f"the label is invalid: expected values {known}; got {unknown}. {remedy}")
     return ids.astype(np.uint8)
 
 

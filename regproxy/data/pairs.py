@@ -48,8 +48,10 @@ def find_pairs(data: DataConfig, splits: Sequence[str] | None = None) -> FoundPa
     root = root_folder(data.root)
     images, labels = _folders(data, "{split}")
     if not root.is_dir():
-        folders = f"{data.format} folders {images}/ and {labels}/".replace("/{split}", "")
-        found.problems.append(f"data set {data.name}: root {root} is missing. Put the {folders} there.")
+        folders = f"folders {images}/ and {labels}/".replace("/{split}", "")
+        found.problems.append(
+            f"data set {data.name}: root {root} is missing. Put the {folders} there, or correct root."
+        )
         return found
     pools: dict[str, Pool] = {}
     for split in splits:

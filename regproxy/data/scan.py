@@ -148,7 +148,7 @@ def convert_pair(pair: Pair, *, data: DataConfig, make_record: bool = True) -> C
     if image.pixels.shape[:2] != label.shape:
         sizes = "{1} x {0}; got {3} x {2}".format(*image.pixels.shape[:2], *label.shape)
         problem = f"{text_of(pair.label)} is invalid: expected the image's width x height {sizes}."
-        return Converted(problems=(problem,), values=values)
+        return Converted(problems=(f"{problem} Replace one of the two.",), values=values)
     record = Record(pair.id, image.encoded, encode_label(label), *label.shape) if make_record else None
     return Converted(
         record,

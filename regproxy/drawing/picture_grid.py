@@ -20,6 +20,7 @@ _LINE = 1.8  # height of a line relative to the size of the words
 _SWATCH = 1.5  # width of a swatch relative to the size of the words
 _OUTLINE = 60  # grey of the line around a swatch
 _COLOURS = 255
+_MAX_TEXT = 60  # characters of a title or a name
 
 LegendEntry = tuple[str, np.ndarray]  # a name with its pixels, (3,) or (H, W, 3) uint8
 
@@ -85,6 +86,7 @@ def draw_grid(
     title_height = round(_LINE * font.size)
     panels_height = 2 * height + _GAP if wide else height
     cell_height = title_height + panels_height + _GAP
+    entries = [(_one_line(name), pixels) for name, pixels in entries]
     legend = Legend(entries, font, cell_width - 2 * _GAP)
     corner = ((columns - 1) * cell_width + _GAP, (rows - 1) * cell_height + title_height)
     strip = 0
@@ -95,8 +97,9 @@ def draw_grid(
     words = []
     for index, pair in enumerate(pairs):
         left, top = index % columns * cell_width + _GAP, index // columns * cell_height
-        size = font.size * min(1.0, (cell_width - 2 * _GAP) / max(font.getlength(pair.title), 1.0))
-        words.append((left, top + title_height // 2, pair.title, font.font_variant(size=size)))
+        title = _one_line(pair.title)
+        size = font.size * min(1.0, (cell_width - 2 * _GAP) / max(font.getlength(title), 1.0))
+        words.append((left, top + title_height // 2, title, font.font_variant(size=size)))
         top += title_height
         pixels[top : top + height, left : left + width] = pair.first
         top, left = (top + height + _GAP, left) if wide else (top, left + width + _GAP)
@@ -107,6 +110,12 @@ def draw_grid(
     for left, middle, word, word_font in words:
         draw.text((left, middle), word, fill=INK, font=word_font, anchor="lm")
     write_png(np.asarray(image), path, colours)
+
+
+def _one_line(text: str) -> str:
+    """Return a text without line breaks, which file names can have, and of a readable length."""
+    text = " ".join(text.split())
+    return text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT - 1]}…"
 
 
 def _is_wide(shape: Sequence[int]) -> bool:

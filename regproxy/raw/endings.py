@@ -1,11 +1,15 @@
 """How the names of images and labels end: ids without the endings, and endings that would pair them."""
 
 import os
+import re
+from collections import Counter
 from collections.abc import Sequence
 from itertools import islice, product
 
 _SAMPLE, _LONGEST = 2_000, 24  # names that are compared, characters of an ending
 _PAIRED = 0.9  # the share of the smaller set of names that the endings must pair
+_LABELS = (0.3, 0.7)  # the share of the files of one folder that are labels
+_LIKE_A_LABEL = re.compile(r"mask|label|lbl|seg|ann|gt|_l\.", re.IGNORECASE)
 
 
 def ending_of(name: str, endings: Sequence[str]) -> str | None:
@@ -42,6 +46,38 @@ def pairing_endings(images: Sequence[str], labels: Sequence[str]) -> dict[str, s
         if end and len(suffixes) == 1:
             keys[key] = end + suffixes.pop()
     return keys
+
+
+def endings_in_one_folder(names: Sequence[str], label_suffixes: Sequence[str]) -> dict[str, str]:
+    """Return the keys `label_suffix` and, if needed, `image_suffix` of images and labels in one folder.
+
+    An ending is a suffix such as .png, or begins with a separator, such as _mask.png. {} if none pairs the
+    files that have it with the others, or if several do and not exactly one is like that of a label.
+    """
+    names = sorted(names)[:_SAMPLE]
+    counts = Counter(end for name in names for end in _ends(name, label_suffixes))
+    found = {}
+    for end, count in counts.items():
+        if _LABELS[0] * len(names) <= count <= _LABELS[1] * len(names):
+            labels = [name for name in names if name.endswith(end)]
+            images = [name for name in names if not name.endswith(end)]
+            stems = {name.removesuffix(end) for name in labels}
+            equal = len(stems & {os.path.splitext(name)[0] for name in images}) >= _PAIRED * len(stems)
+            keys = {} if equal else pairing_endings(images, labels)
+            if equal or keys.get("label_suffix") == end:
+                found[end] = keys | {"label_suffix": end}
+    if len(found) > 1:
+        found = {end: keys for end, keys in found.items() if _LIKE_A_LABEL.search(end)}
+    return next(iter(found.values())) if len(found) == 1 else {}
+
+
+def _ends(name: str, suffixes: Sequence[str]) -> list[str]:
+    """Return the suffix of a file name, and what begins with one of its separators; [] for another suffix."""
+    base = name.rpartition("/")[2]
+    suffix = os.path.splitext(base)[1]
+    if suffix.lower() not in suffixes:
+        return []
+    return [suffix, *(base[match.start() :] for match in re.finditer(r"[_. -](?=[^.]*\.)", base))]
 
 
 def _rank(pair: tuple[str, str]) -> tuple[int, int]:

@@ -72,7 +72,7 @@ class Pool:
         self.check_labels(self.images)
         for id in sorted(self.labels.keys() - self.images):
             folder = text_of(self.image_folder)
-            hint = self._hint(self.image_folder, id)
+            hint = self._hint(self.image_folder, id) or " Add it, or remove the label."
             self.problems.append(
                 f"{text_of(self.labels[id])} has no image of the same name in {folder}.{hint}"
             )
@@ -82,7 +82,7 @@ class Pool:
         """Return those of the images' ids that have a label; add a problem for every other one."""
         for id in sorted(id for id in ids if id not in self.labels):
             expected = text_of(self.label_folder / id) + self.label_suffixes[0]
-            hint = self._hint(self.label_folder, id)
+            hint = self._hint(self.label_folder, id) or " Add it, or remove the image."
             self.problems.append(f"{text_of(self.images[id])} has no label: expected {expected}.{hint}")
         return [id for id in ids if id in self.labels]
 
@@ -148,7 +148,7 @@ def _sort_files(pool: Pool, files: list[Path], folder: Path, suffixes: tuple[str
         found.setdefault(id, path)
     if not_read:
         pool.problems.append(
-            f"{text_of(folder)} has {len(not_read)} images of a kind that is not read, such as "
+            f"{text_of(folder)} has images of a kind that is not read: {len(not_read)}, such as "
             f"{text_of(not_read[0])}. Convert them to JPEG or PNG, or move them to another folder."
         )
     elif not found:
@@ -162,6 +162,8 @@ def _sort_files(pool: Pool, files: list[Path], folder: Path, suffixes: tuple[str
 
 def _missing(folder: Path, suffixes: tuple[str, ...], what: str) -> str:
     """Return a message about a missing folder that names the folders beside it."""
+    if folder.exists():
+        return f"{text_of(folder)} is a file: expected the folder of the {what}. Give the folder."
     parent = next(place for place in folder.parents if place.is_dir())
     inside = _visible(parent)
     folders = [name for name in inside if (parent / name).is_dir()]

@@ -143,6 +143,8 @@ def choose_settings(
         crop=(side, side),
         stride=(stride, stride),
         batch_size=batch_size,
-        steps=steps or min(max(-(-epochs * num_train // (100 * batch_size)) * 100, fewest), most),
+        steps=min(max(-(-epochs * num_train // (100 * batch_size)) * 100, fewest), most)
+        if steps is None
+        else steps,
         gpu=gpu,
     )

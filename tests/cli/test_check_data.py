@@ -75,6 +75,15 @@ def test_the_contact_sheet_shows_images_of_every_split(profile: Path, tmp_path: 
     )
 
 
+def test_a_file_name_with_a_line_break_and_a_long_one(profile: Path, tmp_path: Path) -> None:
+    for kind, suffix in (("images", ".jpg"), ("annotations", ".png")):
+        for number, name in enumerate(("a\nb", "y" * 200)):
+            folder = tmp_path / "raw" / kind / "val"
+            (folder / f"{number}{suffix}").rename(folder / f"{name}{suffix}")
+    assert main(["check-data", f"{profile}/first"]) == 0
+    assert cv2.imread("check-first/contact-sheet.png").shape[2] == 3
+
+
 def test_several_data_sets_and_a_second_run(profile: Path, tmp_path: Path, capsys: Captured) -> None:
     for _ in range(2):
         assert main(["check-data", str(profile), "--out", "both"]) == 0

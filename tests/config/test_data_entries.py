@@ -57,7 +57,7 @@ def test_a_file_of_colours_in_the_working_directory(tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, r"class_dict.csv is missing, and so is class_dict.csv\. Correct the path"),
+        (None, r"class_dict.csv nor class_dict.csv is a file\. Correct the path"),
         ("name,red\nroad,1\n", r"expected the columns name, r, g, b or name, colour; got name, red"),
         ("name,r,g,b\nroad,1,2\n", r"line 2 is invalid: expected \[R, G, B\]"),
         ("name,r,g,b\nroad,1,2,300\n", r"line 2 is invalid: .*300"),

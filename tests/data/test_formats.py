@@ -63,6 +63,8 @@ def test_folder_labels() -> None:
         ("cityscapes", (), "classes is missing"),
         ("ade20k", ("sky", "raod"), "'raod' is not known.*did you mean 'road'"),
         ("folder", ("a", "b", "a"), "classes repeats a:"),
+        ("folder", ("a", "b\nc"), "names of one line of text"),
+        ("folder", ("a", " "), "names of one line of text"),
         ("folder", tuple(map(str, range(256))), "at most 255"),
         ("ade", None, "did you mean 'ade20k'"),
     ],

@@ -78,7 +78,7 @@ def test_values_of_your_own() -> None:
 
 @pytest.mark.parametrize("value", [65_536, -1])
 def test_values_beyond_16_bits_are_unknown(value: int) -> None:
-    with pytest.raises(DataError, match=f"got {value}"):
+    with pytest.raises(DataError, match=rf"got {value}\. Renumber the labels"):
         read_label(encoded(np.array([[0, value]], np.int32), "TIFF"), data=config())
 
 

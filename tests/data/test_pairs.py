@@ -92,6 +92,7 @@ def test_folder_problems_are_named(tmp_path: Path) -> None:
     touch(tmp_path, "annotations/train/b.png", "annotations/train/c.png", "annotations/train/e.png")
     found = find_pairs(config(tmp_path))
     assert ids(found) == {"train": "b c", "val": "d"}
+    assert "Add it, or remove the image." in found.problems[0]
     assert "a.jpg has no label" in found.problems[0] and "e.png has no image" in found.problems[1]
     touch(tmp_path, "images/train/a.png")
     assert "same id 'a'" in refused(tmp_path)
@@ -100,7 +101,7 @@ def test_folder_problems_are_named(tmp_path: Path) -> None:
 def test_a_file_of_another_kind_is_named(tmp_path: Path) -> None:
     fill(tmp_path)
     (tmp_path / "images/train/a.jpg").rename(tmp_path / "images/train/a.heic")
-    assert "1 images of a kind that is not read, such as" in refused(tmp_path)
+    assert "images of a kind that is not read: 1, such as" in refused(tmp_path)
     (tmp_path / "images/train/a.heic").rename(tmp_path / "images/train/a.jpg")
     (tmp_path / "annotations/train/a.png").rename(tmp_path / "annotations/train/a.jpg")
     assert "a.jpg has no label" in refused(tmp_path) and "a JPEG, which changes label values" in refused(

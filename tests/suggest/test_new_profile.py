@@ -26,10 +26,10 @@ def scene(number: int) -> tuple[np.ndarray, np.ndarray]:
     return (COLOURS[classes] + noise).astype(np.uint8), classes
 
 
-@pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(params=["profiles: [demo]", "profiles:\n  - demo\n  - camvid"], ids=["line", "list"])
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
     (tmp_path / "pipelines/profiles").mkdir(parents=True)
-    (tmp_path / "params.yaml").write_text("profiles: [demo]\n")
+    (tmp_path / "params.yaml").write_text(f"# mine\n{request.param}\nother: 1\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -60,7 +60,7 @@ def new(*arguments: str) -> Profile:
     """Run the command, and return the profile after its data set could be prepared."""
     command = ["new", "mine", "--images", "raw/photos", "--labels", "raw/masks", "--pretrain", "none"]
     assert main([*command, "--device", "cpu", *arguments]) == 0
-    assert Path("params.yaml").read_text() == "profiles: [mine]\n"
+    assert Path("params.yaml").read_text() == "# mine\nprofiles: [mine]\nother: 1\n"
     profile = load_profile("mine")
     manifest = prepare(profile.datasets[0], Path("prepared"), workers=1)
     assert min(split["num_images"] for split in manifest["splits"].values()) > 0
@@ -144,3 +144,34 @@ def test_a_name_that_is_no_file_name_is_refused(
     write_data(lambda classes: classes)
     assert main(["new", name, "--images", "raw/photos", "--labels", "raw/masks"]) == 1
     assert "letters, digits" in capsys.readouterr().err
+
+
+def test_another_folder_than_the_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_data(lambda classes: classes)
+    assert main(["new", "mine", "--images", "raw/photos", "--labels", "raw/masks"]) == 1
+    assert "Run the command in the repository's root" in capsys.readouterr().err
+    assert not Path("params.yaml").exists()
+
+
+def test_masks_of_0_and_255_with_one_name(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_data(lambda classes: (classes == 2).astype(np.uint8) * 255)
+    assert main(["new", "mine", "--images", "raw/photos", "--labels", "raw/masks", "--classes", "car"]) == 1
+    assert "the number of classes, 1, does not fit the 2 values in the labels" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("label", "void", "message"),
+    [
+        (lambda classes: COLOURS[classes], "255", "the labels hold colours: give colours such as #e0e0c0"),
+        (lambda classes: classes, "#000000", "the labels hold values: give values such as 255"),
+    ],
+)
+def test_a_void_that_does_not_fit(
+    repository: Path, label: Callable, void: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_data(label)
+    assert main(["new", "mine", "--images", "raw/photos", "--labels", "raw/masks", "--void", void]) == 1
+    assert message in capsys.readouterr().err

@@ -119,8 +119,8 @@ def _from_values(values: np.ndarray, table: np.ndarray) -> np.ndarray:
     if ids.min() < 0:
         known, unknown = value_ranges(np.flatnonzero(table >= 0)), value_ranges(np.unique(values[ids < 0]))
         raise DataError(
-            f"the label is invalid: expected values {known}; got {unknown}. Correct the label, give the "
-            "values to classes under values, or add them to void_labels."
+            f"the label is invalid: expected values {known}; got {unknown}. Correct the label, set the "
+            "right format, give the values to classes under values, or add them to void_labels."
         )
     return ids.astype(np.uint8)
 

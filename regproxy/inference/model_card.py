@@ -129,7 +129,7 @@ def _scores(variant: Variant, data: str, result: Mapping[str, Any]) -> str:
 def _training(variant: Variant, data: str, record: Mapping[str, Any]) -> str:
     recipe, versions = variant.recipe, record.get("versions") or {}
     rows = {
-        "data": f"{data}, split {variant.data.train_split}",
+        "data": f"{data}, split train",
         "pre-trained weights": variant.model.weights or ("not recorded" if "source" in record else "none"),
         "converted from": record.get("source"),
         "steps": recipe.steps,

@@ -19,10 +19,9 @@ from regproxy.errors import ConfigError
 # The fingerprint leaves out the keys that have their default value, so that a new key retrains nothing.
 # Raise this number when you change the default of a key: then what a missing key means changes.
 _DEFAULTS_VERSION = 1
-_FORMER_KEYS = (
-    "train_split",
-    "val_split",
-)  # of data sets in run records before `splits`; they move no number
+# Keys of data sets in run records before `splits`; they move no number.
+_FORMER_KEYS = ("train_split", "val_split")
+_MAX_RATIO = 32  # of a scale: a larger one is a typing error, and its image fits no memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +38,7 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         check_range(self, "scale", "window", "stride", low=1)
-        check_range(self, "multi_scale_ratios", low=0, above=True)
+        check_range(self, "multi_scale_ratios", low=0, high=_MAX_RATIO, above=True)
         if any(step > side for step, side in zip(self.stride, self.window, strict=True)):
             raise ConfigError(
                 f"stride is invalid: expected at most the window {list(self.window)}, or pixels are skipped; "

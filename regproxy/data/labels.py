@@ -119,7 +119,10 @@ def _from_values(values: np.ndarray, table: np.ndarray) -> np.ndarray:
             ids[outside] = _UNKNOWN
     if ids.min() < 0:
         known, unknown = value_ranges(np.flatnonzero(table >= 0)), value_ranges(np.unique(values[ids < 0]))
-        remedy = "Correct the label, give the values to classes under values, or add them to void_labels."
+        remedy = (
+            "Correct the label, set the right format, give the values to classes under values, or add them "
+            "to void_labels."
+        )
         if outside is not None and outside.any():
             remedy = f"Renumber the labels: only 0..{MAX_VALUE} can be classes or void."
         raise DataError(f"the label is invalid: expected values {known}; got {unknown}. {remedy}")

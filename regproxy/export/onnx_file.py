@@ -19,7 +19,7 @@ def require_onnx() -> None:
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigError(
-            f"the export to ONNX needs {' and '.join(missing)}. Run pip install 'regproxy[export]'."
+            f"the export to ONNX needs {', '.join(missing)}. Run pip install 'regproxy[export]'."
         )
 
 

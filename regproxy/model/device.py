@@ -23,5 +23,6 @@ def named_device(name: str | torch.device) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        raise ConfigError(f"device {name} cannot be used: {reason}. Try cpu or cuda.") from None
+        usable = "cpu, cuda or cuda:0" if torch.cuda.is_available() else "cpu"
+        raise ConfigError(f"device {name} cannot be used: {reason}. Use {usable}.") from None
     return device

@@ -164,7 +164,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise DataError(f"{path} is missing. Give the path of a released checkpoint.") from None
     except Exception as error:  # reading arbitrary bytes can raise any exception
-        unsafe = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
+        unsafe = re.search(r"unsupported (?:global: )?GLOBAL (\S+)", str(error), re.IGNORECASE)
         if isinstance(error, pickle.UnpicklingError) and unsafe:
             raise DataError(
                 f"{path} is not opened: it contains objects of {unsafe[1]}, which can run code. If you trust "

@@ -48,10 +48,19 @@ class Storage:
         return Storage(f"{self.url.rstrip('/')}/{name}")
 
     def filesystem(self) -> tuple[Any, str]:
-        """Return fsspec's file system and the folder's path in it; raise StorageError for an invalid URL."""
+        """Return fsspec's file system and the folder's path in it.
+
+        Raises:
+            StorageError: the URL is invalid, its server does not answer, or a package is not installed.
+        """
         try:
             return fsspec.core.url_to_fs(self.url)
-        except (ImportError, ValueError) as error:
+        except ImportError as error:  # fsspec's message names the package
+            raise StorageError(
+                f"Cannot open {self.url}: a package is not installed ({_one_line(error)}). "
+                f"Install it with pip."
+            ) from None
+        except (ValueError, OSError) as error:  # some file systems connect at once
             raise StorageError(f"Cannot open {self.url}: {_one_line(error)}. Check the URL.") from None
 
     def names(self) -> list[str]:

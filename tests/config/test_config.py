@@ -64,6 +64,7 @@ def test_variants_survive_json(name: str) -> None:
         ("recipe.image_mean", [0.0, float("nan"), 0.0], r"image_mean is invalid: .*\[0.0, nan, 0.0\]"),
         ("recipe.ratio_range", [0.5, float("inf")], r"ratio_range is invalid: .*\[0.5, inf\]"),
         ("recipe.cosine_weights", [-1.0], r"cosine_weights is invalid: expected at least 0; got \[-1.0\]"),
+        ("evaluation.multi_scale_ratios", [1e9], r"more than 0 and at most 32; got \[1000000000.0\]"),
         ("evaluation.multi_scale_ratios", [float("nan")], r"multi_scale_ratios is invalid: .*\[nan\]"),
         (
             "variants.linear.backbone",

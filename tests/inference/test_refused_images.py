@@ -31,7 +31,7 @@ def test_a_damaged_image_is_named_and_the_others_are_predicted(
         (["two/a.png"], "one/a.png", "cpu", "a.png is a file"),
         (["two/a.png"], "one/a.png/below", "cpu", "a.png is a file"),
         (["one/a.png"], "long" * 100, "cpu", "File name too long"),
-        (["one/a.png"], "out", "abacus", "device abacus cannot be used"),
+        (["one/a.png"], "out", "abacus", "Use cpu"),
     ],
 )
 def test_mistakes_are_one_line_and_nothing_is_written(

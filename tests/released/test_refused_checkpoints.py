@@ -1,6 +1,7 @@
 """Files that are not exactly a released model: one sentence explains the problem, and nothing is written."""
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -108,6 +109,10 @@ def halved(path: Path) -> None:
         (
             lambda path: torch.save({"state_dict": {}, "meta": argparse.Namespace(lr=1)}, path),
             "is not opened: it contains objects of argparse.Namespace, .* save its state_dict",
+        ),
+        (
+            lambda path: torch.save({"state_dict": {}, "meta": os.system}, path),
+            "is not opened: it contains objects of posix.system, which can run code",
         ),
         (lambda path: torch.save([torch.ones(2)], path), "has no state_dict of tensors by name"),
         (lambda path: torch.save({"state_dict": {"a": 1}}, path), "has no state_dict of tensors by name"),

@@ -2,6 +2,7 @@
 
 import hashlib
 import multiprocessing
+import sys
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -100,6 +101,18 @@ def test_permanent_errors_name_location_cause_and_remedy(failing: Callable) -> N
 def test_an_unknown_protocol_is_named() -> None:
     with pytest.raises(StorageError, match="Cannot open nonsense://x: ValueError: Protocol not known"):
         Storage("nonsense://x").names()
+
+
+def test_a_server_without_an_answer_is_named() -> None:
+    with pytest.raises(StorageError, match=r"Cannot open ftp://127.0.0.1:9/x: Connection.*Check the URL"):
+        Storage("ftp://127.0.0.1:9/x").names()  # fsspec connects before the first operation
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
+    with pytest.raises(StorageError, match=r"s3://x: a package is not installed .*s3fs.* with pip"):
+        Storage("s3://x").names()
 
 
 def test_the_setting_must_be_a_url(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,8 +62,8 @@ def read_image(source: ImageSource) -> np.ndarray:
     if isinstance(source, Image.Image):
         if source.mode[0] in "IF":  # Pillow would clip their values at 255
             raise DataError(
-                f"the image is invalid: expected 8 bits a channel; got Pillow's mode {source.mode}. Scale its "
-                f"values to 0..255 and convert it to RGB."
+                f"the image is invalid: expected 8 bits a channel; got Pillow's mode {source.mode}. Scale "
+                f"its values to 0..255 and convert it to RGB."
             )
         source = np.asarray(ImageOps.exif_transpose(source).convert("RGB"))
     if isinstance(source, np.ndarray):

@@ -60,19 +60,26 @@ def read_image(source: ImageSource) -> np.ndarray:
         DataError: a file is missing or cannot be decoded, or an array has another shape or type.
     """
     if isinstance(source, Image.Image):
+        if source.mode[0] in "IF":  # Pillow would clip their values at 255
+            raise DataError(
+                f"the image is invalid: expected 8 bits a channel; got Pillow's mode {source.mode}. Scale "
+                f"its values to 0..255 and convert it to RGB."
+            )
         source = np.asarray(ImageOps.exif_transpose(source).convert("RGB"))
     if isinstance(source, np.ndarray):
-        if source.ndim == 2:
-            source = np.repeat(source[:, :, None], 3, axis=2)
-        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
+        grey = source.ndim == 2
+        if source.dtype != np.uint8 or not source.size or not (grey or source.shape[2:] == (3,)):
             raise DataError(
-                f"the image is invalid: expected an array (X, Y, 3) or (X, Y) of uint8; "
+                f"the image is invalid: expected pixels (X, Y, 3) or (X, Y) of uint8; "
                 f"got {source.shape} of {source.dtype}. Convert it to 8-bit RGB."
             )
+        if grey:
+            source = np.repeat(source[:, :, None], 3, axis=2)
         return np.require(source, requirements=("C", "W"))  # torch needs memory that it may write
     path = Path(source)
     if not path.is_file():
-        raise DataError(f"{path} is missing. Give the path of an image.")
+        fault = "is not a file" if path.exists() else "is missing"
+        raise DataError(f"{path} {fault}. Give the path of an image.")
     try:
         return decode_image(path.read_bytes(), upright=True)
     except DataError as error:

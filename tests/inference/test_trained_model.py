@@ -61,6 +61,18 @@ def test_regions_and_overlay(run: Path, put: Callable[..., Path]) -> None:
     assert np.array_equal(full, result.palette[result.labels])
 
 
-def test_an_array_of_another_type_is_refused(run: Path) -> None:
-    with pytest.raises(DataError, match=r"expected an array .* got \(4, 4, 3\) of float64"):
-        regproxy.load(run, "cpu").predict(np.zeros((4, 4, 3)))
+def test_an_image_that_cannot_be_used_is_refused(run: Path, tmp_path: Path) -> None:
+    model = regproxy.load(run, "cpu")
+    for image, message in (
+        (np.zeros((4, 4, 3)), r"expected pixels .* got \(4, 4, 3\) of float64"),
+        (np.zeros((4, 4)), r"got \(4, 4\) of float64"),
+        (np.zeros((4, 4, 4), np.uint8), r"got \(4, 4, 4\) of uint8"),
+        (np.zeros((0, 4, 3), np.uint8), r"got \(0, 4, 3\) of uint8"),
+        (Image.fromarray(np.full((4, 4), 40_000, np.uint16)), "got Pillow's mode I;16"),
+        (tmp_path, "is not a file. Give the path of an image"),
+        (tmp_path / "none.png", "is missing"),
+    ):
+        with pytest.raises(DataError, match=message):
+            model.predict(image)
+    grey = np.zeros((4, 6), np.uint8)
+    assert model.predict(grey).labels.shape == (4, 6)

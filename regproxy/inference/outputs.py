@@ -98,7 +98,7 @@ def server_ids(classes: Sequence[str], format: str) -> np.ndarray:
     if unknown:
         names = ", ".join(unknown[:3]) + (", ..." if len(unknown) > 3 else "")
         raise ConfigError(
-            f"ids of {format} cannot be saved: {len(unknown)} of the model's {len(classes)} classes are not "
-            f"classes of {format} ({names}). Save train ids instead."
+            f"ids of {format} cannot be saved: it lacks {len(unknown)} of the model's {len(classes)} classes "
+            f"({names}). Save train ids instead."
         )
     return np.array([values[name] for name in classes], np.min_scalar_type(IGNORE_LABEL))

@@ -121,7 +121,7 @@ class TrialsDisplay(Observer):
             f"{newest.loss:.4f}",
             f"{newest.learning_rate:.2e}",
             f"{newest.images_per_second:.1f}",
-            "" if newest.val_miou is None else f"{100 * newest.val_miou:.2f}",
+            "-" if newest.val_miou is None else f"{100 * newest.val_miou:.2f}",
             clock(newest.seconds_left),
         )
         return dict(zip(_COLUMNS, texts, strict=True))

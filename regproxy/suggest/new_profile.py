@@ -69,9 +69,7 @@ def new_profile(
         colours=None if colours is None else str(colours),
         void=void,
     )
-    text = profile_text(
-        name, f"{name}: {seen.total:,} images of {text_of(images)}", data, num_train, settings
-    )
+    text = profile_text(name, f"{name}, {seen.total:,} images", data, num_train, settings)
     if any(map(_is_surrogate, text)):
         raise ConfigError(
             f"a folder or an ending in {text_of(seen.root)} is not UTF-8, so a profile cannot name it. "

@@ -18,7 +18,11 @@ exec "$@"
     "ray": 'if [[ "$1" == start ]]; then echo $$ >> started; exec sleep 300; fi',
     "python": "echo 3",
     "openssl": "echo token",
-    "make": 'echo "make $* at $RAY_ADDRESS" >> calls; exit "$(cat status)"',
+    "make": """
+while [[ "$(grep -c 'ray start' calls)" -lt 2 ]]; do sleep 0.1; done  # the workers start in the background
+echo "make $* at $RAY_ADDRESS" >> calls
+exit "$(cat status)"
+""",
 }
 
 

@@ -1,4 +1,4 @@
-"""Check params.yaml and every profile that it names. `make repro` does this before it starts.
+"""Check params.yaml, every profile that it names, and the folders. `make repro` does this before it starts.
 
 python -m pipelines.check
 """
@@ -13,6 +13,7 @@ from regproxy.config.yaml_file import read_yaml
 from regproxy.errors import ConfigError, UserError
 
 _REMEDY = "Write profiles: [demo] into it."
+_FOLDERS = ("data", "data/demo", "data/prepared", "runs", "results", "search", "complexity", "reports")
 
 
 def check_params(path: Path = Path("params.yaml")) -> list[str]:
@@ -39,9 +40,21 @@ def check_params(path: Path = Path("params.yaml")) -> list[str]:
     return names
 
 
+def check_folders() -> None:
+    """Raise ConfigError if a folder that the stages write to is a link: DVC does not write through links."""
+    for name in _FOLDERS:
+        if Path(name).is_symlink():
+            raise ConfigError(
+                f"{name} is a link to {Path(name).resolve()}, and DVC does not write through links. "
+                "Put the clone on that disk, or mount the disk's folder there: mount --bind. "
+                "Links to raw data, such as data/camvid, are fine."
+            )
+
+
 def main() -> int:
     try:
         check_params()
+        check_folders()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.ablate import check_networks
-from pipelines.check import check_params
+from pipelines.check import check_params, main
 from regproxy.config.profile_file import load_profile
 from regproxy.errors import ConfigError
 from regproxy.runs.trial import Trial
@@ -50,6 +50,20 @@ def test_invalid_yaml_names_the_profile(tmp_path: Path, monkeypatch: pytest.Monk
         with pytest.raises(ConfigError, match=r"mine\.yaml is not valid YAML: .* Correct it") as error:
             load_profile("mine")
         assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["data", "data/prepared", "runs"])
+def test_a_folder_of_outputs_that_is_a_link_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "disk").mkdir()
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text("profiles: [smoke]\n")
+    assert main() == 0
+    Path(name).parent.mkdir(exist_ok=True)
+    Path(name).symlink_to(tmp_path / "disk")
+    assert main() == 1
+    assert f"{name} is a link to {tmp_path / 'disk'}" in capsys.readouterr().err
 
 
 def test_networks_that_cannot_be_are_all_named_before_training(make_trial: Callable[..., Trial]) -> None:

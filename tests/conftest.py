@@ -24,6 +24,8 @@ from regproxy.storage.remote import Storage
 # Ray reads these when it is imported, in this process and in the processes that tests start.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# Only `regproxy` is installed: processes that tests start in other folders find `pipelines` here.
+os.environ.setdefault("PYTHONPATH", str(Path(__file__).parents[1]))
 
 
 @pytest.fixture(scope="session", autouse=True)

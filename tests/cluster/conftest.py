@@ -18,14 +18,6 @@ MakeTrial = Callable[..., Trial]
 HERE = Path(__file__).parents[1]
 
 
-@pytest.fixture(scope="session", autouse=True)
-def pipelines_on_nodes() -> Iterator[None]:
-    """Let nodes that were started in another folder import `pipelines`, which is not installed."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(HERE.parent))
-        yield
-
-
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A head without CPUs, and two nodes of one CPU each; tests that take nodes away put new ones there."""
